@@ -150,13 +150,12 @@ impl Error {
         Self::new(ErrorKind::InvalidInput, detail)
     }
 
-    /// An operation on `path` that the system refused.
-    pub(crate) fn io(what: &str, path: &std::path::Path, source: std::io::Error) -> Self {
+    /// An operation on `path` that the system refused: `Error::io("write", path, &error)`.
+    pub(crate) fn io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(
             ErrorKind::Io,
-            format!("cannot {what} {}: {source}", path.display()),
+            format!("cannot {what} {}: {error}", path.display()),
         )
-        .with_source(source)
     }
 
     /// Says what was being done, unless something closer to the failure said it already.
