@@ -1,0 +1,133 @@
+//! A button that ends a long call from another thread.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Ends a wait, a followed log, a download or a submission from another thread, within a second.
+///
+/// Clones share one button: give a clone to the options of a call, keep one, and [`cancel`](Self::cancel) when the time has come.
+/// The call then returns an error of the kind [`ErrorKind::Cancelled`]. A token stays cancelled; make a new one for the next call.
+///
+/// ```
+/// use determined::{CancelToken, ErrorKind, WaitOptions, testing::MockMaster};
+/// # use serde_json::json;
+/// let master = MockMaster::start();
+/// let experiment = master.determined().create_experiment(
+///     json!({"name": "n", "entrypoint": "true", "searcher": {"name": "single", "metric": "loss", "max_length": 1}}),
+///     determined::ModelDefinition::none(),
+/// )?;
+/// let token = CancelToken::new();
+/// token.cancel(); // usually from another thread, or a signal handler
+/// let error = experiment.wait_with(WaitOptions::new().cancel(&token)).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Cancelled);
+/// # Ok::<(), determined::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct CancelToken(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    cancelled: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl CancelToken {
+    /// A token that nobody has cancelled yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends every call that was given this token or a clone of it.
+    pub fn cancel(&self) {
+        *self.lock() = true;
+        self.0.changed.notify_all();
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called.
+    pub fn is_cancelled(&self) -> bool {
+        *self.lock()
+    }
+
+    /// An error if the token is cancelled.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_cancelled() {
+            return Err(cancelled());
+        }
+        Ok(())
+    }
+
+    /// Sleeps, unless and until the token is cancelled.
+    pub(crate) fn sleep(&self, duration: Duration) -> Result<()> {
+        let deadline = Instant::now() + duration;
+        let mut is_cancelled = self.lock();
+        loop {
+            if *is_cancelled {
+                return Err(cancelled());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            is_cancelled = self
+                .0
+                .changed
+                .wait_timeout(is_cancelled, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, bool> {
+        self.0
+            .cancelled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The error of a call that was cancelled.
+pub(crate) fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "cancelled")
+}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CancelToken")
+            .field(&self.is_cancelled())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancelling_wakes_a_sleeper_at_once() {
+        let token = CancelToken::new();
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| token.sleep(Duration::from_secs(60)));
+            token.cancel();
+            let error = sleeper.join().unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+        });
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_sleep_that_nobody_cancels_ends_by_itself() {
+        assert!(CancelToken::new().sleep(Duration::from_millis(1)).is_ok());
+    }
+
+    #[test]
+    fn clones_share_the_button() {
+        let token = CancelToken::new();
+        token.clone().cancel();
+        assert!(token.is_cancelled());
+        assert!(token.check().is_err());
+    }
+}

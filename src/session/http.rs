@@ -1,0 +1,823 @@
+//! HTTP over sockets: the one file that knows ureq.
+//!
+//! ureq speaks HTTP/1.1 and keeps a pool of connections. What it sends over is made here: a connection goes through a proxy by the
+//! crate's own rules ([`ProxyRules`]), verifies certificates by the crate's own settings ([`tls`](super::tls)), breaks off when a
+//! [`CancelToken`] says so, and notices a dead peer by TCP keep-alive.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use once_cell::sync::OnceCell;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use ureq::http::{HeaderMap, StatusCode, Uri};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport, TransportAdapter,
+};
+use ureq::{Agent, RequestBuilder, SendBody};
+
+use super::certificates::CertificateSettings;
+use super::proxy::{ProxyEndpoint, ProxyRules};
+use super::tls;
+use crate::cancel::{CancelToken, cancelled};
+use crate::error::{Error, ErrorKind};
+
+/// How often a blocked read or write looks whether it was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(200);
+/// When a silent connection is probed, how often, and how many probes may go unanswered.
+const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 4);
+/// How much of an answer to a proxy's `CONNECT` is read before it is refused.
+const CONNECT_ANSWER_LIMIT: usize = 16 * 1024;
+
+/// The settings of a client's connections.
+pub(crate) struct HttpSettings {
+    pub(crate) connect_timeout: Duration,
+    /// How long one read may be silent.
+    pub(crate) read_timeout: Duration,
+    pub(crate) user_agent: String,
+    pub(crate) proxy: ProxyRules,
+    pub(crate) certificates: CertificateSettings,
+    /// The host whose certificate may bear the other name of `certificates`.
+    pub(crate) master_host: String,
+}
+
+/// A pool of connections. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Http {
+    agent: Agent,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: HttpSettings,
+    /// Made on the first https request: reading the system's certificates takes a while.
+    tls: OnceCell<Arc<ClientConfig>>,
+}
+
+/// The methods that the master's API uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// One request, as it goes out.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: &'a str,
+    pub(crate) headers: &'a [(&'static str, Cow<'a, str>)],
+    pub(crate) body: Payload<'a>,
+    /// Whether the answer may be silent for longer than the read timeout: a log that is followed.
+    pub(crate) may_idle: bool,
+}
+
+/// What a request carries.
+pub(crate) enum Payload<'a> {
+    Empty,
+    Bytes(&'a [u8]),
+    /// Sent in chunks as it is read, so that it never stands in memory whole.
+    Stream(Box<dyn Read + Send>),
+}
+
+/// The head of an answer, and its body to be read.
+pub(crate) struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: ureq::BodyReader<'static>,
+}
+
+/// Why there is no answer.
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// Whether the request certainly did not reach the master.
+    pub(crate) never_sent: bool,
+}
+
+impl Http {
+    pub(crate) fn new(settings: HttpSettings) -> Self {
+        let shared = Arc::new(Shared {
+            settings,
+            tls: OnceCell::new(),
+        });
+        Self {
+            agent: agent(&shared, None),
+            shared,
+        }
+    }
+
+    /// Connections with the same settings that break off when `token` is cancelled.
+    pub(crate) fn cancellable(&self, token: &CancelToken) -> Self {
+        Self {
+            agent: agent(&self.shared, Some(token.clone())),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Sends a request and reads the head of its answer. A redirect is an answer like any other.
+    pub(crate) fn send(&self, mut outgoing: Outgoing<'_>) -> Result<Answer, Failure> {
+        let body = std::mem::replace(&mut outgoing.body, Payload::Empty);
+        let (agent, url) = (&self.agent, outgoing.url);
+        let with_body = || match outgoing.method {
+            Method::Post => agent.post(url),
+            Method::Put => agent.put(url),
+            Method::Patch => agent.patch(url),
+            Method::Get => agent.get(url).force_send_body(),
+            Method::Delete => agent.delete(url).force_send_body(),
+        };
+        let response = match (body, outgoing.method) {
+            (Payload::Empty, Method::Get) => prepare(agent.get(url), &outgoing).call(),
+            (Payload::Empty, Method::Delete) => prepare(agent.delete(url), &outgoing).call(),
+            (Payload::Empty, _) => prepare(with_body(), &outgoing).send_empty(),
+            (Payload::Bytes(bytes), _) => prepare(with_body(), &outgoing).send(bytes),
+            (Payload::Stream(mut reader), _) => {
+                prepare(with_body(), &outgoing).send(SendBody::from_reader(&mut reader))
+            }
+        };
+        let (head, body) = response.map_err(Failure::from_ureq)?.into_parts();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.into_with_config().limit(u64::MAX).reader(),
+        })
+    }
+}
+
+fn prepare<B>(mut builder: RequestBuilder<B>, outgoing: &Outgoing<'_>) -> RequestBuilder<B> {
+    for (name, value) in outgoing.headers {
+        builder = builder.header(*name, value.as_ref());
+    }
+    if outgoing.may_idle {
+        builder = builder.config().timeout_per_read(None).build();
+    }
+    builder
+}
+
+fn agent(shared: &Arc<Shared>, cancel: Option<CancelToken>) -> Agent {
+    let settings = &shared.settings;
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .timeout_connect(Some(settings.connect_timeout))
+        .timeout_per_read(Some(settings.read_timeout))
+        .timeout_per_write(Some(settings.read_timeout))
+        .user_agent(&settings.user_agent)
+        .max_idle_connections(32)
+        .max_idle_connections_per_host(32)
+        .build();
+    let link = Link {
+        shared: Arc::clone(shared),
+        cancel,
+    };
+    Agent::with_parts(config, link.clone(), link)
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// The status in words, such as `404 Not Found`.
+    pub(crate) fn status_line(&self) -> String {
+        self.status.to_string()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body up to `limit` bytes; the rest, if any, is left unread.
+    pub(crate) fn read_up_to(&mut self, limit: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        match self.take(limit).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(read_error(error)),
+        }
+    }
+}
+
+impl Read for Answer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.body.read(buffer)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Answer").field(&self.status).finish()
+    }
+}
+
+/// The error of a body that could not be read to its end.
+pub(crate) fn read_error(error: io::Error) -> Error {
+    let error = match error.downcast::<ureq::Error>() {
+        Ok(error) => error,
+        Err(error) => ureq::Error::Io(error),
+    };
+    Failure::from_ureq(error).error
+}
+
+impl Failure {
+    fn before(error: Error) -> Self {
+        Self {
+            error,
+            never_sent: true,
+        }
+    }
+
+    /// What ureq says, in the crate's terms. Errors that this file or a body's reader put into an [`io::Error`] come back unchanged.
+    fn from_ureq(error: ureq::Error) -> Self {
+        let after = |kind, detail: String| Self {
+            error: Error::new(kind, detail),
+            never_sent: false,
+        };
+        match error {
+            ureq::Error::Io(error) => match error.downcast::<Unreachable>() {
+                Ok(unreachable) => Self::before(unreachable.0),
+                Err(error) => Self {
+                    error: io_error(error),
+                    never_sent: false,
+                },
+            },
+            ureq::Error::HostNotFound => Self::before(Error::new(
+                ErrorKind::MasterNotFound,
+                "the host name does not resolve",
+            )),
+            ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
+                Self::before(Error::new(
+                    ErrorKind::Timeout,
+                    "no connection within the connect timeout",
+                ))
+            }
+            ureq::Error::Timeout(_) => after(
+                ErrorKind::Timeout,
+                "no data within the read timeout; the master or the network is silent".to_owned(),
+            ),
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Self::before(Error::invalid_input(
+                format!("the request cannot be written down: {error}"),
+            )),
+            ureq::Error::Protocol(error) => after(
+                ErrorKind::InvalidResponse,
+                format!("the answer is not HTTP as expected: {error}"),
+            ),
+            ureq::Error::LargeResponseHeader(..) => after(
+                ErrorKind::InvalidResponse,
+                "the answer's headers are too large".to_owned(),
+            ),
+            ureq::Error::Decompress(_, error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self {
+                    error: io_error(error),
+                    never_sent: false,
+                }
+            }
+            ureq::Error::Decompress(..) => after(
+                ErrorKind::InvalidResponse,
+                "the compressed answer is damaged".to_owned(),
+            ),
+            other => after(
+                ErrorKind::Connection,
+                format!("the connection failed: {other}"),
+            ),
+        }
+    }
+}
+
+/// An I/O error on an established connection.
+fn io_error(error: io::Error) -> Error {
+    let error = match error.downcast::<Error>() {
+        Ok(error) => return error,
+        Err(error) => error,
+    };
+    if let Some(inner) = error.get_ref() {
+        if let Some(ureq::Error::Timeout(_)) = inner.downcast_ref::<ureq::Error>() {
+            return Error::new(
+                ErrorKind::Timeout,
+                "no data within the read timeout; the master or the network is silent",
+            );
+        }
+        if let Some(error) = inner.downcast_ref::<rustls::Error>() {
+            return tls::handshake_error(error);
+        }
+    }
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Error::new(
+            ErrorKind::Timeout,
+            "no data within the read timeout; the master or the network is silent",
+        ),
+        _ => Error::new(
+            ErrorKind::Connection,
+            format!("the connection was cut: {error}"),
+        ),
+    }
+}
+
+/// A failure to connect, wrapped so that it comes back out of ureq as it went in.
+#[derive(Debug)]
+struct Unreachable(Error);
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
+fn unreachable(kind: ErrorKind, detail: String) -> ureq::Error {
+    refused(Error::new(kind, detail))
+}
+
+fn refused(error: Error) -> ureq::Error {
+    ureq::Error::Io(io::Error::other(Unreachable(error)))
+}
+
+/// Makes connections, and resolves the name of what they really go to: the proxy, if one stands in between.
+#[derive(Clone)]
+struct Link {
+    shared: Arc<Shared>,
+    cancel: Option<CancelToken>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Link")
+    }
+}
+
+impl Link {
+    fn proxy_for(&self, uri: &Uri) -> Option<&ProxyEndpoint> {
+        let is_https = uri.scheme_str() == Some("https");
+        self.shared
+            .settings
+            .proxy
+            .proxy_for(is_https, uri.host()?, port_of(uri))
+    }
+}
+
+fn port_of(uri: &Uri) -> u16 {
+    let default = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    uri.port_u16().unwrap_or(default)
+}
+
+impl Resolver for Link {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let endpoint = match self.proxy_for(uri) {
+            None => uri.clone(),
+            Some(proxy) => format!("http://{}:{}", proxy.host, proxy.port)
+                .parse()
+                .map_err(|_| ureq::Error::HostNotFound)?,
+        };
+        DefaultResolver::default()
+            .resolve(&endpoint, config, timeout)
+            .map_err(|error| {
+                let (kind, why) = match error {
+                    ureq::Error::Timeout(_) => (ErrorKind::Timeout, "within the connect timeout"),
+                    _ => (ErrorKind::MasterNotFound, "to an address"),
+                };
+                let host = endpoint.host().unwrap_or_default();
+                unreachable(
+                    kind,
+                    format!("the host name {host:?} does not resolve {why}"),
+                )
+            })
+    }
+}
+
+impl Connector<()> for Link {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        let limit = details
+            .timeout
+            .not_zero()
+            .map_or(self.shared.settings.connect_timeout, |limit| *limit);
+        let deadline = Instant::now() + limit;
+        let proxy = self.proxy_for(details.uri);
+        let mut stream = dial(&details.addrs, deadline, proxy, details.uri)?;
+        let keep_alive = socket2::TcpKeepalive::new()
+            .with_time(KEEP_ALIVE.0)
+            .with_interval(KEEP_ALIVE.1);
+        #[cfg(not(windows))]
+        let keep_alive = keep_alive.with_retries(KEEP_ALIVE.2);
+        // Where the system refuses either, connections work all the same.
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
+        let _ = stream.set_nodelay(true);
+
+        let mut absolute_form = None;
+        match proxy {
+            Some(proxy) if details.needs_tls() => {
+                open_tunnel(&mut stream, details.uri, proxy, deadline)?;
+            }
+            Some(proxy) => absolute_form = Some(AbsoluteForm::new(details.uri, proxy)),
+            None => {}
+        }
+        let socket = Socket {
+            stream,
+            buffers: LazyBuffers::new(
+                details.config.input_buffer_size(),
+                details.config.output_buffer_size(),
+            ),
+            timeouts: [None, None],
+            cancel: self.cancel.clone(),
+            absolute_form,
+            before_request: true,
+            peer_stopped_reading: false,
+        };
+        if details.needs_tls() {
+            return Ok(Some(Box::new(self.encrypt(socket, details)?)));
+        }
+        Ok(Some(Box::new(socket)))
+    }
+}
+
+impl Link {
+    fn encrypt(
+        &self,
+        socket: Socket,
+        details: &ConnectionDetails<'_>,
+    ) -> Result<Encrypted, ureq::Error> {
+        let settings = &self.shared.settings;
+        let config = self
+            .shared
+            .tls
+            .get_or_try_init(|| tls::client_config(&settings.certificates, &settings.master_host))
+            .map_err(refused)?;
+        let host = details.uri.host().unwrap_or_default();
+        let name = ServerName::try_from(host.trim_matches(['[', ']']))
+            .map_err(|_| {
+                unreachable(
+                    ErrorKind::Tls,
+                    format!("{host:?} is not a name that a certificate can bear"),
+                )
+            })?
+            .to_owned();
+        let handshake = |error: io::Error| refused(tls_error(error));
+        let mut connection = ClientConnection::new(Arc::clone(config), name)
+            .map_err(|error| handshake(io::Error::other(error)))?;
+        let mut adapter = TransportAdapter::new(socket.boxed(), Arc::clone(&details.current_time));
+        adapter.set_timeout(details.timeout);
+        connection.complete_io(&mut adapter).map_err(handshake)?;
+        Ok(Encrypted {
+            buffers: LazyBuffers::new(
+                details.config.input_buffer_size(),
+                details.config.output_buffer_size(),
+            ),
+            stream: StreamOwned::new(connection, adapter),
+        })
+    }
+}
+
+/// The error of a handshake that did not come to its end.
+fn tls_error(error: io::Error) -> Error {
+    let error = io_error(error);
+    match error.kind() {
+        ErrorKind::Connection => Error::new(
+            ErrorKind::Tls,
+            "the connection was cut during the TLS handshake",
+        )
+        .with_hint("is this an https port? A plain master is reached with http://"),
+        _ => error,
+    }
+}
+
+/// Connects to the first address that answers.
+fn dial(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+    proxy: Option<&ProxyEndpoint>,
+    uri: &Uri,
+) -> Result<TcpStream, ureq::Error> {
+    let mut last = None;
+    for (n, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Every address gets its share of what is left, so that one which is silent leaves time for the next.
+        let share = left / u32::try_from(addresses.len() - n).unwrap_or(1);
+        match TcpStream::connect_timeout(address, share.max(Duration::from_millis(10))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    let whom = match proxy {
+        Some(proxy) => format!("the proxy {}:{}", proxy.host, proxy.port),
+        None => format!("{}:{}", uri.host().unwrap_or_default(), port_of(uri)),
+    };
+    Err(match last {
+        Some(error) if error.kind() == io::ErrorKind::TimedOut => unreachable(
+            ErrorKind::Timeout,
+            format!("{whom} did not answer within the connect timeout"),
+        ),
+        Some(error) => unreachable(
+            ErrorKind::MasterNotFound,
+            format!("cannot connect to {whom}: {error}"),
+        ),
+        None => ureq::Error::HostNotFound,
+    })
+}
+
+/// Asks the proxy for a tunnel to the host of `uri`.
+fn open_tunnel(
+    stream: &mut TcpStream,
+    uri: &Uri,
+    proxy: &ProxyEndpoint,
+    deadline: Instant,
+) -> Result<(), ureq::Error> {
+    let whom = format!("the proxy {}:{}", proxy.host, proxy.port);
+    let failed = |error: io::Error| {
+        unreachable(
+            ErrorKind::Connection,
+            format!("{whom} did not open a tunnel: {error}"),
+        )
+    };
+    let authority = format!("{}:{}", uri.host().unwrap_or_default(), port_of(uri));
+    let mut head = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n");
+    if let Some(authorization) = &proxy.authorization {
+        head += &format!("proxy-authorization: {}\r\n", authorization.expose());
+    }
+    head += "\r\n";
+    let left = deadline.saturating_duration_since(Instant::now());
+    stream
+        .set_read_timeout(Some(left.max(Duration::from_millis(10))))
+        .map_err(failed)?;
+    stream.write_all(head.as_bytes()).map_err(failed)?;
+    // Byte by byte, because what follows the head belongs to the tunnel.
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") && answer.len() < CONNECT_ANSWER_LIMIT {
+        let mut byte = [0];
+        if stream.read(&mut byte).map_err(failed)? == 0 {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        answer.push(byte[0]);
+    }
+    let line = String::from_utf8_lossy(&answer);
+    let line = line.lines().next().unwrap_or_default();
+    let status = line.split(' ').nth(1).unwrap_or_default();
+    if status.starts_with('2') {
+        return Ok(());
+    }
+    Err(refused(
+        Error::new(
+            ErrorKind::Connection,
+            format!("{whom} refused a tunnel to {authority}: {line}"),
+        )
+        .with_hint(
+            "set NO_PROXY, or LoginOptions::proxy(Proxy::None), to reach the master directly",
+        ),
+    ))
+}
+
+/// How a request for a plain http URL is written for a proxy: with the whole URL in its first line.
+struct AbsoluteForm {
+    origin: String,
+    /// A whole header line, or nothing.
+    authorization: String,
+}
+
+impl AbsoluteForm {
+    fn new(uri: &Uri, proxy: &ProxyEndpoint) -> Self {
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        Self {
+            origin: format!("http://{authority}"),
+            authorization: proxy
+                .authorization
+                .as_ref()
+                .map(|value| format!("proxy-authorization: {}\r\n", value.expose()))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The head of a request, `GET /path HTTP/1.1` and what follows, in absolute form.
+    fn rewrite(&self, head: &[u8]) -> Vec<u8> {
+        let path = head.iter().position(|b| *b == b' ').map_or(0, |at| at + 1);
+        let headers = head
+            .windows(2)
+            .position(|pair| pair == b"\r\n")
+            .map_or(head.len(), |at| at + 2);
+        [
+            &head[..path],
+            self.origin.as_bytes(),
+            &head[path..headers],
+            self.authorization.as_bytes(),
+            &head[headers..],
+        ]
+        .concat()
+    }
+}
+
+/// A TCP connection.
+struct Socket {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+    /// The timeouts that are set on the stream, to read and to write.
+    timeouts: [Option<Duration>; 2],
+    cancel: Option<CancelToken>,
+    absolute_form: Option<AbsoluteForm>,
+    /// Whether what goes out next is the head of a request.
+    before_request: bool,
+    /// Whether the peer closed while a request was still being sent. It may have answered before that, a 401 or a 413, so the rest
+    /// of the request is dropped and the answer is read.
+    peer_stopped_reading: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Read = 0,
+    Write = 1,
+}
+
+impl Socket {
+    /// Runs one operation on the stream within the timeout, in short turns if it can be cancelled.
+    fn run(
+        &mut self,
+        direction: Direction,
+        limit: NextTimeout,
+        mut operation: impl FnMut(&mut TcpStream, &mut LazyBuffers) -> io::Result<usize>,
+    ) -> Result<usize, ureq::Error> {
+        let limit = match direction {
+            Direction::Read => limit.for_read(),
+            Direction::Write => limit.for_write(),
+        };
+        let deadline = limit.not_zero().map(|after| Instant::now() + *after);
+        loop {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(ureq::Error::Timeout(limit.reason));
+            }
+            let turn = match &self.cancel {
+                Some(token) if token.is_cancelled() => {
+                    return Err(ureq::Error::Io(io::Error::other(cancelled())));
+                }
+                Some(_) => Some(left.map_or(CANCEL_POLL, |left| left.min(CANCEL_POLL))),
+                None => left,
+            };
+            self.set_timeout(direction, turn)?;
+            match operation(&mut self.stream, &mut self.buffers) {
+                Ok(n) => return Ok(n),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock
+                            | io::ErrorKind::TimedOut
+                            | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => return Err(ureq::Error::Io(error)),
+            }
+        }
+    }
+
+    /// Sets a timeout of the stream, unless it is set already.
+    fn set_timeout(&mut self, direction: Direction, turn: Option<Duration>) -> io::Result<()> {
+        // In whole tenths of a second: what is left differs a little each time, and that alone is not worth a system call.
+        let turn = turn.map(|turn| {
+            let tenths = turn.as_millis().div_ceil(100).max(1);
+            Duration::from_millis(u64::try_from(tenths * 100).unwrap_or(u64::MAX))
+        });
+        if self.timeouts[direction as usize] != turn {
+            match direction {
+                Direction::Read => self.stream.set_read_timeout(turn)?,
+                Direction::Write => self.stream.set_write_timeout(turn)?,
+            }
+            self.timeouts[direction as usize] = turn;
+        }
+        Ok(())
+    }
+
+    fn write_all(&mut self, bytes: &[u8], timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let mut rest = bytes;
+        while !rest.is_empty() && !self.peer_stopped_reading {
+            match self.run(Direction::Write, timeout, |stream, _| stream.write(rest)) {
+                Ok(n) => rest = &rest[n..],
+                Err(ureq::Error::Io(error))
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::BrokenPipe
+                            | io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::ConnectionAborted
+                    ) =>
+                {
+                    self.peer_stopped_reading = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Transport for Socket {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let is_head = std::mem::replace(&mut self.before_request, false);
+        // The buffer is lent out for the write, because the write needs all of `self`.
+        let mut buffers = std::mem::replace(&mut self.buffers, LazyBuffers::new(1, 1));
+        let output = &buffers.output()[..amount];
+        let result = match &self.absolute_form {
+            Some(form) if is_head => {
+                let head = form.rewrite(output);
+                self.write_all(&head, timeout)
+            }
+            _ => self.write_all(output, timeout),
+        };
+        self.buffers = buffers;
+        result
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.before_request = true;
+        let n = self.run(Direction::Read, timeout, |stream, buffers| {
+            stream.read(buffers.input_append_buf())
+        })?;
+        self.buffers.input_appended(n);
+        Ok(n > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        if self.peer_stopped_reading || self.stream.set_nonblocking(true).is_err() {
+            return false;
+        }
+        let is_idle = matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        is_idle && self.stream.set_nonblocking(false).is_ok()
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Socket").field(&self.stream).finish()
+    }
+}
+
+/// TLS over a [`Socket`].
+struct Encrypted {
+    buffers: LazyBuffers,
+    stream: StreamOwned<ClientConnection, TransportAdapter>,
+}
+
+impl Transport for Encrypted {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        Ok(self.stream.write_all(&self.buffers.output()[..amount])?)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        let n = self.stream.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(n);
+        Ok(n > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.get_mut().get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Encrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Encrypted")
+            .field(self.stream.sock.inner())
+            .finish()
+    }
+}

@@ -1,0 +1,146 @@
+//! Newline-delimited JSON, as the master streams logs and metrics.
+
+use std::io::{BufRead, BufReader};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::http::{Answer, read_error};
+use super::refusal::stream_refusal;
+use super::request::{Request, invalid_answer};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How much is read from the connection at once.
+const BLOCK: usize = 128 * 1024;
+/// A line may have this many bytes. The longest that masters send hold an experiment's whole configuration.
+const LINE_LIMIT: usize = 256 << 20;
+
+/// The lines of a streaming answer. Dropping it closes the connection.
+pub(crate) struct JsonLines {
+    reader: BufReader<Answer>,
+    request: Request,
+    line: Vec<u8>,
+}
+
+/// A line is a result or an error.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<serde_json::Value>,
+}
+
+impl JsonLines {
+    pub(super) fn new(answer: Answer, request: Request) -> Self {
+        Self {
+            reader: BufReader::with_capacity(BLOCK, answer),
+            request,
+            line: Vec::new(),
+        }
+    }
+
+    /// The next line, without what ends it, or `None` at the proper end of the stream. Blank lines are passed over.
+    pub(crate) fn next_line(&mut self) -> Result<Option<&[u8]>> {
+        loop {
+            self.line.clear();
+            self.read_line()
+                .map_err(|error| self.request.explain(error))?;
+            if self.line.is_empty() {
+                return Ok(None);
+            }
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(Some(self.line.trim_ascii()));
+            }
+        }
+    }
+
+    /// What the next line holds.
+    pub(crate) fn next_result<T: DeserializeOwned>(&mut self) -> Option<Result<T>> {
+        let decoded = match self.next_line() {
+            Ok(None) => return None,
+            Ok(Some(line)) => decode(line),
+            Err(error) => Err(error),
+        };
+        Some(decoded.map_err(|error| self.request.explain(error)))
+    }
+
+    /// Adds to an error of a line what the stream is.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        self.request.explain(error)
+    }
+
+    fn read_line(&mut self) -> Result<()> {
+        loop {
+            let block = self.reader.fill_buf().map_err(read_error)?;
+            let end = block.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(block.len(), |at| at + 1);
+            self.line.extend_from_slice(&block[..taken]);
+            self.reader.consume(taken);
+            if end.is_some() || taken == 0 {
+                return Ok(());
+            }
+            if self.line.len() > LINE_LIMIT {
+                return Err(Error::new(
+                    ErrorKind::InvalidResponse,
+                    "a line of the stream is longer than 256 MiB",
+                ));
+            }
+        }
+    }
+}
+
+/// The result in a line of a stream, or the error that the line tells of.
+pub(crate) fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
+    let envelope: Envelope<'_> =
+        serde_json::from_slice(line).map_err(|error| invalid_line(line, &error))?;
+    match envelope {
+        Envelope {
+            error: Some(error), ..
+        } => Err(stream_refusal(&error)),
+        Envelope {
+            result: Some(result),
+            ..
+        } => serde_json::from_str(result.get()).map_err(|error| invalid_line(line, &error)),
+        _ => Err(Error::new(
+            ErrorKind::InvalidResponse,
+            "a line of the stream has neither a result nor an error",
+        )),
+    }
+}
+
+/// A line that ends too early was cut off; any other is not a master's.
+fn invalid_line(line: &[u8], error: &serde_json::Error) -> Error {
+    if error.is_eof() {
+        return Error::new(
+            ErrorKind::Connection,
+            "the stream was cut in the middle of a line",
+        );
+    }
+    invalid_answer(line, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_line_holds_a_result_or_an_error() {
+        assert_eq!(
+            decode::<Value>(br#"{"result":{"a":1}}"#).unwrap(),
+            json!({"a": 1})
+        );
+        let refused = br#"{"error":{"grpcCode":3,"httpCode":400,"message":"no"}}"#;
+        assert_eq!(decode::<Value>(refused).unwrap_err().status(), Some(400));
+        let neither = decode::<Value>(b"{}").unwrap_err();
+        assert_eq!(neither.kind(), ErrorKind::InvalidResponse);
+    }
+
+    #[test]
+    fn a_line_that_ends_early_was_cut() {
+        let error = decode::<Value>(br#"{"result":{"a"#).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connection);
+    }
+}

@@ -1,0 +1,105 @@
+//! Lists that the master gives page by page.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::vec;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::request::Request;
+use crate::error::{Error, ErrorKind, Result};
+use crate::wire::lenient;
+
+/// Where a page stands in its list.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pagination {
+    #[serde(default, deserialize_with = "lenient")]
+    end_index: i64,
+    #[serde(default, deserialize_with = "lenient")]
+    total: i64,
+}
+
+/// The objects of a list, fetched page by page as they are needed.
+///
+/// Holds one page. The first page is fetched by the call that makes the iterator, so bad arguments and missing rights show there; a later
+/// failure comes as an `Err` item, after which the iterator is at its end.
+pub struct Pages<T> {
+    fetch: Box<dyn FnMut(i64) -> Result<(Vec<T>, Pagination)> + Send>,
+    page: vec::IntoIter<T>,
+    /// The offset of the next page, while there is one.
+    next: Option<i64>,
+}
+
+impl<T> Pages<T> {
+    /// Fetches the first page. `request` is the listing without its offset, `key` is where its answer has the list, and `make` makes an
+    /// object of what stands there.
+    pub(crate) fn start<B: DeserializeOwned>(
+        request: Request,
+        key: &'static str,
+        mut make: impl FnMut(B) -> T + Send + 'static,
+    ) -> Result<Self> {
+        let fetch = move |offset: i64| {
+            let (items, place) = request
+                .clone()
+                .query("offset", offset)
+                .fetch_page::<B>(key)?;
+            if place.end_index < place.total && place.end_index <= offset {
+                return Err(request.explain(Error::new(
+                    ErrorKind::InvalidResponse,
+                    format!(
+                        "the list does not advance: the page at offset {offset} ends at {} of {}",
+                        place.end_index, place.total
+                    ),
+                )));
+            }
+            Ok((items.into_iter().map(&mut make).collect(), place))
+        };
+        let mut pages = Self {
+            fetch: Box::new(fetch),
+            page: Vec::new().into_iter(),
+            next: Some(0),
+        };
+        pages.turn()?;
+        Ok(pages)
+    }
+
+    /// Fetches the next page, if there is one.
+    fn turn(&mut self) -> Result<()> {
+        let Some(offset) = self.next.take() else {
+            return Ok(());
+        };
+        let (items, place) = (self.fetch)(offset)?;
+        self.page = items.into_iter();
+        self.next = (place.end_index < place.total).then_some(place.end_index);
+        Ok(())
+    }
+}
+
+impl<T> Iterator for Pages<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(item) = self.page.next() {
+                return Some(Ok(item));
+            }
+            self.next?;
+            if let Err(error) = self.turn() {
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+impl<T> FusedIterator for Pages<T> {}
+
+impl<T> fmt::Debug for Pages<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages")
+            .field("fetched", &self.page.len())
+            .field("next_offset", &self.next)
+            .finish()
+    }
+}

@@ -1,0 +1,306 @@
+//! One call to the master: what it sends, and what is made of the answer.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::Read;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::Session;
+use super::http::{Answer, Method, Payload};
+use super::json_lines::JsonLines;
+use super::pages::Pagination;
+use crate::error::{Error, ErrorKind, Result};
+
+/// All bytes but the unreserved ones, so that a value never leaves its place in a URL.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// An answer that is read whole may have this many bytes.
+const ANSWER_LIMIT: u64 = 1 << 30;
+
+/// A value as it stands in a path or a query.
+pub(crate) fn encode(value: &impl Display) -> String {
+    utf8_percent_encode(&value.to_string(), RESERVED).to_string()
+}
+
+/// A route with its values: `route!("/api/v1/models/{}/versions/{}", name, number)`.
+macro_rules! route {
+    ($format:literal $(, $value:expr)* $(,)?) => {
+        format!($format $(, $crate::session::encode(&$value))*)
+    };
+}
+pub(crate) use route;
+
+/// A call to the master, to be sent by [`fetch`](Self::fetch), [`send`](Self::send), [`stream`](Self::stream) or [`open`](Self::open).
+#[must_use]
+#[derive(Clone)]
+pub(crate) struct Request {
+    session: Session,
+    pub(super) method: Method,
+    pub(super) route: String,
+    pub(super) query: String,
+    pub(super) headers: Vec<(&'static str, Cow<'static, str>)>,
+    doing: Option<Cow<'static, str>>,
+    body: Option<Vec<u8>>,
+    pub(super) may_idle: bool,
+    /// Whether the call carries the session's token.
+    pub(super) is_authenticated: bool,
+}
+
+impl Request {
+    pub(super) fn new(session: Session, method: Method, route: impl Into<String>) -> Self {
+        Self {
+            session,
+            method,
+            route: route.into(),
+            query: String::new(),
+            headers: Vec::new(),
+            doing: None,
+            body: None,
+            may_idle: false,
+            is_authenticated: true,
+        }
+    }
+
+    /// What the call is for, as an infinitive: `get experiment 7`.
+    pub(crate) fn doing(mut self, doing: impl Into<Cow<'static, str>>) -> Self {
+        self.doing = Some(doing.into());
+        self
+    }
+
+    pub(crate) fn query(mut self, key: &str, value: impl Display) -> Self {
+        let separator = if self.query.is_empty() { '?' } else { '&' };
+        self.query += &format!("{separator}{key}={}", encode(&value));
+        self
+    }
+
+    pub(crate) fn query_some(self, key: &str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.query(key, value),
+            None => self,
+        }
+    }
+
+    pub(crate) fn query_each<V: Display>(
+        self,
+        key: &str,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        values
+            .into_iter()
+            .fold(self, |request, value| request.query(key, value))
+    }
+
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Self {
+        // Serialising what this crate builds cannot fail: maps have string keys and nothing is written by hand.
+        self.body = Some(serde_json::to_vec(body).unwrap_or_default());
+        self.content_type_json()
+    }
+
+    fn content_type_json(self) -> Self {
+        self.header("content-type", "application/json")
+    }
+
+    pub(crate) fn header(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Lets the answer be silent for as long as it likes.
+    pub(crate) fn may_idle(mut self) -> Self {
+        self.may_idle = true;
+        self
+    }
+
+    /// Leaves the token out: for logging in.
+    pub(super) fn anonymous(mut self) -> Self {
+        self.is_authenticated = false;
+        self
+    }
+
+    /// Sends the call and reads its JSON answer.
+    pub(crate) fn fetch<T: DeserializeOwned>(self) -> Result<T> {
+        let bytes = self.read_whole()?;
+        serde_json::from_slice(&bytes).map_err(|error| self.not_json(&bytes, &error))
+    }
+
+    /// Sends the call and reads what stands under `key` in its JSON answer.
+    pub(crate) fn fetch_field<T: DeserializeOwned>(self, key: &'static str) -> Result<T> {
+        let bytes = self.read_whole()?;
+        field(&bytes, key).map_err(|error| self.not_json(&bytes, &error))
+    }
+
+    /// Sends a listing and reads the objects under `key` in its answer, and where they stand in the whole list.
+    pub(super) fn fetch_page<T: DeserializeOwned>(
+        self,
+        key: &'static str,
+    ) -> Result<(Vec<T>, Pagination)> {
+        let bytes = self.read_whole()?;
+        page(&bytes, key).map_err(|error| self.not_json(&bytes, &error))
+    }
+
+    /// Sends the call; what it answers does not matter as long as it succeeds.
+    pub(crate) fn send(self) -> Result<()> {
+        let bytes = self.read_whole()?;
+        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
+            .map(|_| ())
+            .map_err(|error| self.not_json(&bytes, &error))
+    }
+
+    /// Sends the call with a body that `open_body` makes each time it is needed, and reads what stands under `key` in the answer.
+    pub(crate) fn upload<T: DeserializeOwned>(
+        self,
+        open_body: &dyn Fn() -> Result<Box<dyn Read + Send>>,
+    ) -> Result<T> {
+        let request = self.content_type_json();
+        let answer = request
+            .session
+            .exchange(&request, &|| open_body().map(Payload::Stream))
+            .map_err(|error| request.explain(error))?;
+        let bytes = request.whole(answer)?;
+        serde_json::from_slice(&bytes).map_err(|error| request.not_json(&bytes, &error))
+    }
+
+    /// Sends the call and reads its answer line by line, as newline-delimited JSON.
+    pub(crate) fn stream(self) -> Result<JsonLines> {
+        let answer = self.open()?;
+        Ok(JsonLines::new(answer, self))
+    }
+
+    /// Sends the call and gives its successful answer, unread.
+    pub(crate) fn open(&self) -> Result<Answer> {
+        let body = || {
+            Ok(match &self.body {
+                Some(bytes) => Payload::Bytes(bytes),
+                None => Payload::Empty,
+            })
+        };
+        self.session
+            .exchange(self, &body)
+            .map_err(|error| self.explain(error))
+    }
+
+    fn read_whole(&self) -> Result<Vec<u8>> {
+        let answer = self.open()?;
+        self.whole(answer)
+    }
+
+    fn whole(&self, mut answer: Answer) -> Result<Vec<u8>> {
+        let bytes = answer
+            .read_up_to(ANSWER_LIMIT)
+            .map_err(|error| self.explain(error))?;
+        if bytes.len() as u64 == ANSWER_LIMIT {
+            let error = Error::new(
+                ErrorKind::InvalidResponse,
+                "the answer is larger than 1 GiB",
+            );
+            return Err(self.explain(error));
+        }
+        Ok(bytes)
+    }
+
+    /// Adds to an error what was being done, and by which route.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        let error = error.with_request(self.method.as_str(), &self.route);
+        match &self.doing {
+            Some(doing) => error.doing(doing.clone()),
+            None => error,
+        }
+    }
+
+    fn not_json(&self, bytes: &[u8], error: &serde_json::Error) -> Error {
+        self.explain(invalid_answer(bytes, error))
+    }
+}
+
+/// What stands under `key` in a JSON object.
+fn field<T: DeserializeOwned>(bytes: &[u8], key: &str) -> serde_json::Result<T> {
+    let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(bytes)?;
+    match fields.remove(key) {
+        Some(value) => serde_json::from_str(value.get()),
+        None => Err(serde::de::Error::custom(format!(
+            "there is no {key:?} in it"
+        ))),
+    }
+}
+
+/// The objects under `key` in an answer, and where they stand.
+fn page<T: DeserializeOwned>(bytes: &[u8], key: &str) -> serde_json::Result<(Vec<T>, Pagination)> {
+    let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(bytes)?;
+    let items: Option<Vec<T>> = match fields.remove(key) {
+        Some(items) => serde_json::from_str(items.get())?,
+        None => None,
+    };
+    let place: Option<Pagination> = match fields.remove("pagination") {
+        Some(place) => serde_json::from_str(place.get())?,
+        None => None,
+    };
+    Ok((items.unwrap_or_default(), place.unwrap_or_default()))
+}
+
+/// The error of a successful answer that is not what a master sends.
+pub(super) fn invalid_answer(bytes: &[u8], error: &serde_json::Error) -> Error {
+    let start = bytes.trim_ascii_start();
+    if start.starts_with(b"{") || start.starts_with(b"[") {
+        return Error::new(
+            ErrorKind::InvalidResponse,
+            format!("the answer is not what a Determined master sends: {error}"),
+        );
+    }
+    let what = if start.is_empty() {
+        "the answer is empty".to_owned()
+    } else {
+        let text: String = String::from_utf8_lossy(&start[..start.len().min(200)])
+            .chars()
+            .take(60)
+            .collect();
+        format!("the answer is not JSON but begins with {text:?}")
+    };
+    Error::new(
+        ErrorKind::InvalidResponse,
+        format!("{what}: this is not the answer of a Determined master"),
+    )
+    .with_hint("check the URL; a proxy or a login page may stand in between")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_never_leaves_its_place_in_a_route() {
+        assert_eq!(
+            route!("/api/v1/models/{}/versions/{}", "a/b c%?#:ü..", 3),
+            "/api/v1/models/a%2Fb%20c%25%3F%23%3A%C3%BC../versions/3"
+        );
+    }
+
+    #[test]
+    fn one_field_is_read_out_of_an_answer() {
+        let bytes = br#"{"other": {"deep": [1, 2]}, "value": 7}"#;
+        assert_eq!(field::<i32>(bytes, "value").unwrap(), 7);
+        assert!(field::<i32>(bytes, "missing").is_err());
+        assert!(field::<i32>(b"[]", "value").is_err());
+    }
+
+    #[test]
+    fn a_page_of_html_is_not_taken_for_an_answer() {
+        let html = b"\n<!doctype html><html>login</html>";
+        let error = field::<i32>(html, "value").unwrap_err();
+        let error = invalid_answer(html, &error);
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+        assert!(error.to_string().contains("<!doctype html>"), "{error}");
+    }
+}

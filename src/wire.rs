@@ -1,0 +1,322 @@
+//! What stands on the wire and how it becomes public types: lenient where masters differ, exact where numbers matter.
+//!
+//! Masters of other versions leave fields out, send `null`, write 64-bit integers as strings and know states that this release
+//! does not. None of that may fail a list, so every field goes through [`lenient`] and every state keeps words it does not know.
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A field that may be missing (with `#[serde(default)]`), `null`, or there.
+pub(crate) fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A count that is sent as a number or as a decimal string.
+pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Ok(Option::<Count>::deserialize(deserializer)?.map_or(0, |count| count.0))
+}
+
+/// The sizes in bytes of a checkpoint's files, each sent as a number or as a decimal string.
+pub(crate) fn sizes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, u64>, D::Error> {
+    let sizes: BTreeMap<String, Count> = lenient(deserializer)?;
+    Ok(sizes.into_iter().map(|(k, v)| (k, v.0)).collect())
+}
+
+#[derive(Default)]
+struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Null => Ok(Self(0)),
+            Value::Number(n) => n
+                .as_u64()
+                .or_else(|| n.as_f64().filter(|n| *n >= 0.0).map(|n| n as u64)),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        }
+        .map(Self)
+        .ok_or_else(|| D::Error::custom("a count that is neither a number nor a decimal string"))
+    }
+}
+
+/// A time that may be missing, `null`, or empty.
+pub(crate) fn time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<jiff::Timestamp>, D::Error> {
+    match Option::<String>::deserialize(deserializer)?.as_deref() {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(D::Error::custom),
+    }
+}
+
+/// A number in a metric, with the words that stand for what JSON cannot say.
+pub(crate) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(n) => n.as_f64(),
+        Value::String(word) => match word.as_str() {
+            "NaN" => Some(f64::NAN),
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Declares a public object and, beside it, the private shape in which the master sends it.
+///
+/// Each field stands under its Python name; the wire has the same name in camelCase unless `= "name"` says otherwise. What is
+/// missing or `null` becomes the type's default; `as "path"` names another way to read a field.
+///
+/// ```ignore
+/// object! {
+///     /// A model.
+///     pub struct Model from ModelBody {
+///         /// The id.
+///         pub model_id: i32 = "id",
+///         /// When it was made.
+///         pub creation_time: Option<Timestamp> as "crate::wire::time",
+///     }
+/// }
+/// let model: Model = body.attach(&session);
+/// ```
+macro_rules! object {
+    ($(#[$meta:meta])* pub struct $Object:ident from $Body:ident { $($fields:tt)* }) => {
+        object! { @munch { $(#[$meta])* $Object $Body } [] $($fields)* }
+    };
+    (@munch $head:tt [$($done:tt)*] $(#[$doc:meta])* pub $field:ident: $ty:ty $(= $wire:literal)? as $how:literal, $($rest:tt)*) => {
+        object! { @munch $head [$($done)* { $(#[$doc])* $field ($ty) ($($wire)?) $how }] $($rest)* }
+    };
+    (@munch $head:tt [$($done:tt)*] $(#[$doc:meta])* pub $field:ident: $ty:ty $(= $wire:literal)?, $($rest:tt)*) => {
+        object! { @munch $head [$($done)* { $(#[$doc])* $field ($ty) ($($wire)?) "crate::wire::lenient" }] $($rest)* }
+    };
+    (@munch { $(#[$meta:meta])* $Object:ident $Body:ident }
+        [$({ $(#[$doc:meta])* $field:ident ($ty:ty) ($($wire:literal)?) $how:literal })*]
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, serde::Serialize)]
+        #[non_exhaustive]
+        pub struct $Object {
+            $($(#[$doc])* pub $field: $ty,)*
+            #[serde(skip)]
+            pub(crate) session: $crate::session::Session,
+        }
+
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub(crate) struct $Body {
+            $(#[serde(default, deserialize_with = $how $(, rename = $wire)?)] pub(crate) $field: $ty,)*
+        }
+
+        impl $Body {
+            /// The object, with the session through which its methods speak to the master.
+            pub(crate) fn attach(self, session: &$crate::session::Session) -> $Object {
+                $Object { $($field: self.$field,)* session: session.clone() }
+            }
+        }
+    };
+}
+pub(crate) use object;
+
+/// Declares the enum of a state: its words, shown as Python shows them, sent with a prefix, and open to words of newer masters.
+macro_rules! state_enum {
+    ($(#[$meta:meta])* pub enum $Enum:ident($prefix:literal) { $($(#[$doc:meta])* $Variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $Enum {
+            $($(#[$doc])* $Variant,)*
+            /// A word that this release does not know, as the master sent it.
+            Unrecognized(String),
+        }
+
+        impl $Enum {
+            /// The word without its prefix, as `Display` shows it.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$Variant => $word,)*
+                    Self::Unrecognized(word) => word,
+                }
+            }
+
+            /// The word as the master spells it.
+            #[allow(dead_code, reason = "not every state is also sent")]
+            pub(crate) fn wire(&self) -> String {
+                format!("{}{}", $prefix, self.as_str())
+            }
+
+            fn from_word(word: &str) -> Self {
+                match word.strip_prefix($prefix).unwrap_or(word) {
+                    $($word => Self::$Variant,)*
+                    other => Self::Unrecognized(other.to_owned()),
+                }
+            }
+        }
+
+        impl Default for $Enum {
+            fn default() -> Self {
+                Self::Unrecognized("UNSPECIFIED".to_owned())
+            }
+        }
+
+        impl std::fmt::Display for $Enum {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $Enum {
+            type Err = std::convert::Infallible;
+
+            /// Reads the word with or without its prefix; a word that is not known is kept.
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                Ok(Self::from_word(word))
+            }
+        }
+
+        impl serde::Serialize for $Enum {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $Enum {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <std::borrow::Cow<'de, str>>::deserialize(deserializer).map(|word| Self::from_word(&word))
+            }
+        }
+    };
+}
+pub(crate) use state_enum;
+
+/// Declares an enum whose values are only ever sent: sort keys and the like.
+macro_rules! sort_enum {
+    ($(#[$meta:meta])* pub enum $Enum:ident { $($(#[$doc:meta])* $Variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $Enum {
+            $($(#[$doc])* $Variant,)*
+        }
+
+        impl $Enum {
+            /// The word as the master spells it.
+            pub(crate) fn wire(self) -> &'static str {
+                match self {
+                    $(Self::$Variant => $word,)*
+                }
+            }
+        }
+    };
+}
+pub(crate) use sort_enum;
+
+sort_enum! {
+    /// In which order a list is sorted.
+    #[doc(alias("ModelOrderBy", "TrialOrderBy", "CheckpointOrderBy", "ExperimentOrderBy", "ASC", "DESC"))]
+    pub enum OrderBy {
+        /// Smallest, first or oldest first.
+        Ascending = "ORDER_BY_ASC",
+        /// Largest, last or newest first.
+        Descending = "ORDER_BY_DESC",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use serde_json::json;
+
+    state_enum! {
+        /// A state.
+        pub enum Light("STATE_") {
+            /// Red.
+            Red = "RED",
+        }
+    }
+
+    #[derive(Deserialize)]
+    struct Sample {
+        #[serde(default, deserialize_with = "lenient")]
+        state: Light,
+        #[serde(default, deserialize_with = "lenient")]
+        names: Vec<String>,
+        #[serde(default, deserialize_with = "count")]
+        size: u64,
+        #[serde(default, deserialize_with = "sizes")]
+        resources: BTreeMap<String, u64>,
+        #[serde(default, deserialize_with = "time")]
+        at: Option<jiff::Timestamp>,
+    }
+
+    fn sample(value: Value) -> Sample {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn missing_and_null_fields_become_defaults() {
+        let nulls =
+            json!({"state": null, "names": null, "size": null, "resources": null, "at": null});
+        for value in [json!({}), nulls] {
+            let sample = sample(value);
+            assert_eq!(sample.state, Light::default());
+            assert!(sample.names.is_empty() && sample.resources.is_empty());
+            assert_eq!((sample.size, sample.at), (0, None));
+        }
+    }
+
+    #[test]
+    fn counts_are_read_from_strings_and_numbers() {
+        assert_eq!(
+            sample(json!({"size": "9007199254740993"})).size,
+            9_007_199_254_740_993
+        );
+        assert_eq!(sample(json!({"size": 7})).size, 7);
+        assert_eq!(
+            sample(json!({"resources": {"a": "11", "b": 2, "c/": "0"}})).resources,
+            [
+                ("a".to_owned(), 11),
+                ("b".to_owned(), 2),
+                ("c/".to_owned(), 0)
+            ]
+            .into()
+        );
+    }
+
+    #[test]
+    fn times_keep_their_fraction() {
+        let at = sample(json!({"at": "2026-11-23T20:04:32.069202Z"}))
+            .at
+            .unwrap();
+        assert_eq!(at.to_string(), "2026-11-23T20:04:32.069202Z");
+    }
+
+    #[test]
+    fn a_word_of_a_newer_master_is_kept() {
+        let state = sample(json!({"state": "STATE_BLINKING"})).state;
+        assert_eq!(state, Light::Unrecognized("BLINKING".to_owned()));
+        assert_eq!(
+            (state.to_string().as_str(), state.wire().as_str()),
+            ("BLINKING", "STATE_BLINKING")
+        );
+        assert_eq!("RED".parse::<Light>().unwrap(), Light::Red);
+    }
+
+    #[test]
+    fn words_for_what_json_cannot_say_are_numbers() {
+        assert!(number(&json!("NaN")).unwrap().is_nan());
+        assert_eq!(number(&json!("-Infinity")), Some(f64::NEG_INFINITY));
+        assert_eq!(number(&json!(0.5)), Some(0.5));
+        assert_eq!(number(&json!("0.5")), None);
+        assert_eq!(number(&json!(null)), None);
+    }
+}
