@@ -70,10 +70,7 @@ pub fn login(options: LoginOptions) -> Result<()> {
 ///
 /// When the master could not be told; the client is gone all the same.
 pub fn logout() -> Result<()> {
-    let client = CLIENT
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
+    let client = CLIENT.lock().unwrap_or_else(PoisonError::into_inner).take();
     match client.as_ref().and_then(|cell| cell.get()) {
         Some(client) => client.logout(),
         None => Ok(()),

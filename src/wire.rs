@@ -34,16 +34,17 @@ struct Count(u64);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Null => Ok(Self(0)),
+        let count = match Value::deserialize(deserializer)? {
+            Value::Null => Some(0),
             Value::Number(n) => n
                 .as_u64()
                 .or_else(|| n.as_f64().filter(|n| *n >= 0.0).map(|n| n as u64)),
             Value::String(text) => text.parse().ok(),
             _ => None,
-        }
-        .map(Self)
-        .ok_or_else(|| D::Error::custom("a count that is neither a number nor a decimal string"))
+        };
+        count.map(Self).ok_or_else(|| {
+            D::Error::custom("a count that is neither a number nor a decimal string")
+        })
     }
 }
 

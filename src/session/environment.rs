@@ -30,7 +30,6 @@ impl Environment {
     }
 
     /// These variables and no others; the home directory is `HOME`.
-    #[cfg(test)]
     pub(crate) fn from_pairs<N: AsRef<str>, V: Into<OsString>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Self {

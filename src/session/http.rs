@@ -366,12 +366,17 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    fn proxy_for(&self, uri: &Uri) -> Option<&ProxyEndpoint> {
-        let is_https = uri.scheme_str() == Some("https");
+    fn proxy_for(&self, uri: &Uri) -> Result<Option<&ProxyEndpoint>, ureq::Error> {
+        let (scheme, host) = (uri.scheme_str(), uri.host());
         self.shared
             .settings
             .proxy
-            .proxy_for(is_https, uri.host()?, port_of(uri))
+            .proxy_for(
+                scheme.unwrap_or_default(),
+                host.unwrap_or_default(),
+                port_of(uri),
+            )
+            .map_err(refused)
     }
 }
 
@@ -391,9 +396,9 @@ impl Resolver for Link {
         config: &ureq::config::Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let endpoint = match self.proxy_for(uri) {
+        let endpoint = match self.proxy_for(uri)? {
             None => uri.clone(),
-            Some(proxy) => format!("http://{}:{}", proxy.host, proxy.port)
+            Some(proxy) => format!("http://{}", proxy.address())
                 .parse()
                 .map_err(|_| ureq::Error::HostNotFound)?,
         };
@@ -426,7 +431,7 @@ impl Connector<()> for Link {
             .not_zero()
             .map_or(self.shared.settings.connect_timeout, |limit| *limit);
         let deadline = Instant::now() + limit;
-        let proxy = self.proxy_for(details.uri);
+        let proxy = self.proxy_for(details.uri)?;
         let mut stream = dial(&details.addrs, deadline, proxy, details.uri)?;
         let keep_alive = socket2::TcpKeepalive::new()
             .with_time(KEEP_ALIVE.0)
@@ -532,7 +537,7 @@ fn dial(
         }
     }
     let whom = match proxy {
-        Some(proxy) => format!("the proxy {}:{}", proxy.host, proxy.port),
+        Some(proxy) => format!("the proxy {}", proxy.address()),
         None => format!("{}:{}", uri.host().unwrap_or_default(), port_of(uri)),
     };
     Err(match last {
@@ -555,7 +560,7 @@ fn open_tunnel(
     proxy: &ProxyEndpoint,
     deadline: Instant,
 ) -> Result<(), ureq::Error> {
-    let whom = format!("the proxy {}:{}", proxy.host, proxy.port);
+    let whom = format!("the proxy {}", proxy.address());
     let failed = |error: io::Error| {
         unreachable(
             ErrorKind::Connection,

@@ -1,5 +1,6 @@
 //! Logging in: who, with which password or token, and over which connections.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -174,9 +175,9 @@ impl LoginOptions {
     /// let client = Determined::new(LoginOptions::new().environment([("DET_MASTER", "det.example"), ("HOME", "/tmp/scratch")]))?;
     /// # Ok::<(), determined::Error>(())
     /// ```
-    pub fn environment<K: Into<String>, V: Into<String>>(
+    pub fn environment<N: AsRef<str>, V: Into<OsString>>(
         mut self,
-        variables: impl IntoIterator<Item = (K, V)>,
+        variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         self.environment = Some(Environment::from_pairs(variables));
         self
@@ -267,7 +268,7 @@ impl Login {
                 None => self.with_token_or(user, None),
             };
         }
-        let from_environment = self.environment.det_user().map(str::to_owned);
+        let from_environment = self.environment.user().map(str::to_owned);
         if let Some(password) = given_password {
             let user = match from_environment {
                 Some(user) => user,
@@ -277,7 +278,7 @@ impl Login {
             };
             return self.start(user, Credential::Password(password));
         }
-        let det_pass = self.environment.det_pass().map(Secret::new);
+        let det_pass = self.environment.password().map(Secret::new);
         if let (Some(user), Some(password)) = (from_environment, det_pass) {
             return self.with_token_or(user, Some(password));
         }
@@ -303,10 +304,7 @@ impl Login {
                     return Ok(self.session(user, token(), password));
                 }
             }
-            let (env_user, env_token) = (
-                self.environment.det_user(),
-                self.environment.det_user_token(),
-            );
+            let (env_user, env_token) = (self.environment.user(), self.environment.user_token());
             if let (Some(env_user), Some(token)) = (env_user, env_token) {
                 let named = self.options.user.as_deref();
                 if named.is_none_or(|named| named == env_user) {

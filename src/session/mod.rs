@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use self::environment::Environment;
-use self::http::{Failure, Http, Method, Outgoing, Payload};
+use self::http::{Http, Method, Outgoing, Payload};
 use self::password::Secret;
 use self::retry::Retries;
 use crate::cancel::CancelToken;
@@ -161,9 +161,11 @@ impl Session {
                 ));
             }
             let mut headers = request.headers.clone();
-            if let (true, true, Some(token)) =
-                (request.is_authenticated, redirects.are_at_home(), &token.value)
-            {
+            if let (true, true, Some(token)) = (
+                request.is_authenticated,
+                redirects.are_at_home(),
+                &token.value,
+            ) {
                 headers.push(("authorization", format!("Bearer {}", token.expose()).into()));
             }
             let started = Instant::now();
@@ -287,7 +289,7 @@ impl Session {
             .doing(format!("log in as {username:?} at {}", self.shared.master))
             .json(&json!({
                 "username": username,
-                "password": password_hash(password.expose()),
+                "password": password_hash(password.expose()).expose(),
                 "isHashed": true,
             }))
             .fetch_field("token")?;
