@@ -207,7 +207,8 @@ mod tests {
     #[cfg(not(windows))]
     #[test]
     fn the_lower_case_proxy_variable_comes_first() {
-        let table: [(&[(&str, &str)], Option<(&str, &str)>); 6] = [
+        type Row<'a> = (&'a [(&'a str, &'a str)], Option<(&'a str, &'a str)>);
+        let table: [Row<'_>; 6] = [
             (&[], None),
             (&[("HTTP_PROXY", "a")], Some(("HTTP_PROXY", "a"))),
             (

@@ -291,7 +291,8 @@ mod tests {
 
     #[test]
     fn each_scheme_has_its_own_variable_and_all_is_the_rest() {
-        let table: [(&[(&str, &str)], Option<&str>, Option<&str>); 5] = [
+        type Row<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>, Option<&'a str>);
+        let table: [Row<'_>; 5] = [
             (&[], None, None),
             (&[("HTTP_PROXY", "http://p:1")], Some("p:1"), None),
             (&[("HTTPS_PROXY", "p")], None, Some("p:80")),
