@@ -14,7 +14,8 @@ use support::{After, LOGGED_IN, ME, RawMaster, answer, json};
 
 const UNAUTHENTICATED: &str =
     r#"{"error":{"code":16,"reason":"Unauthenticated","error":"invalid credentials"}}"#;
-const EXPERIMENT: &str = r#"{"experiment":{"id":1,"state":"STATE_COMPLETED","name":"n","config":{}}}"#;
+const EXPERIMENT: &str =
+    r#"{"experiment":{"id":1,"state":"STATE_COMPLETED","name":"n","config":{}}}"#;
 
 #[test]
 fn login_sends_the_hashed_password_and_later_calls_the_token() {
@@ -25,13 +26,25 @@ fn login_sends_the_hashed_password_and_later_calls_the_token() {
     client.whoami().unwrap();
 
     let seen = master.requests();
-    assert_eq!((seen[0].method.as_str(), seen[0].path()), ("POST", "/api/v1/auth/login"));
+    assert_eq!(
+        (seen[0].method.as_str(), seen[0].path()),
+        ("POST", "/api/v1/auth/login")
+    );
     assert_eq!(seen[0].header("authorization"), None);
     let body = seen[0].json();
-    assert_eq!((&body["username"], &body["isHashed"]), (&"kim".into(), &true.into()));
+    assert_eq!(
+        (&body["username"], &body["isHashed"]),
+        (&"kim".into(), &true.into())
+    );
     assert_eq!(body["password"].as_str().unwrap().len(), 128);
-    assert_eq!(seen[1].header("authorization"), Some("Bearer secret-token-1"));
-    let agent = format!("determined-rust/{} my-script/1.0", env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        seen[1].header("authorization"),
+        Some("Bearer secret-token-1")
+    );
+    let agent = format!(
+        "determined-rust/{} my-script/1.0",
+        env!("CARGO_PKG_VERSION")
+    );
     assert_eq!(seen[1].header("user-agent"), Some(agent.as_str()));
 }
 
@@ -40,7 +53,10 @@ fn a_wrong_password_fails_once_and_says_what_the_master_said() {
     let master = RawMaster::start_bare(|_, stream| json(stream, 401, UNAUTHENTICATED));
     let error = Determined::new(master.login_options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
-    assert_eq!((error.status(), error.server_message()), (Some(401), Some("invalid credentials")));
+    assert_eq!(
+        (error.status(), error.server_message()),
+        (Some(401), Some("invalid credentials"))
+    );
     assert_eq!(master.requests().len(), 1);
 }
 
@@ -56,7 +72,10 @@ fn a_get_outlives_a_storm_of_503_and_a_post_does_not_try_again() {
     assert_eq!(master.count("/api/v1/experiments/1"), 3);
 
     let error = experiment.kill().unwrap_err();
-    assert_eq!((error.status(), error.server_message()), (Some(503), Some("busy")));
+    assert_eq!(
+        (error.status(), error.server_message()),
+        (Some(503), Some("busy"))
+    );
     assert!(error.is_transient());
     assert_eq!(master.count("/api/v1/experiments/1/kill"), 1);
 }
@@ -64,10 +83,12 @@ fn a_get_outlives_a_storm_of_503_and_a_post_does_not_try_again() {
 #[test]
 fn a_wish_to_be_asked_later_is_granted() {
     let asked = AtomicUsize::new(0);
-    let master = RawMaster::start(move |_, stream| match asked.fetch_add(1, Ordering::SeqCst) {
-        0 => answer(stream, 429, &[("retry-after", "1")], b"slow down"),
-        _ => json(stream, 200, ME),
-    });
+    let master = RawMaster::start(
+        move |_, stream| match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => answer(stream, 429, &[("retry-after", "1")], b"slow down"),
+            _ => json(stream, 200, ME),
+        },
+    );
     let client = master.client();
     let started = Instant::now();
     client.whoami().unwrap();
@@ -124,7 +145,9 @@ fn a_silent_master_is_an_error_after_one_read_timeout() {
         thread::sleep(Duration::from_secs(20));
         Ok(After::Close)
     });
-    let options = master.login_options().read_timeout(Duration::from_millis(300));
+    let options = master
+        .login_options()
+        .read_timeout(Duration::from_millis(300));
     let client = Determined::new(options).unwrap();
     let started = Instant::now();
     let error = client.whoami().unwrap_err();
@@ -135,14 +158,20 @@ fn a_silent_master_is_an_error_after_one_read_timeout() {
 #[test]
 fn an_answer_that_drips_is_read_to_its_end() {
     let master = RawMaster::start(|_, stream| {
-        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", ME.len())?;
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+            ME.len()
+        )?;
         for piece in ME.as_bytes().chunks(12) {
             thread::sleep(Duration::from_millis(100));
             stream.write_all(piece)?;
         }
         Ok(After::KeepOpen)
     });
-    let options = master.login_options().read_timeout(Duration::from_millis(400));
+    let options = master
+        .login_options()
+        .read_timeout(Duration::from_millis(400));
     Determined::new(options).unwrap().whoami().unwrap();
 }
 
@@ -153,7 +182,11 @@ fn an_expired_session_logs_in_again_once() {
         move |seen, stream| match (seen.path(), seen.header("authorization")) {
             ("/api/v1/auth/login", _) => {
                 let n = logins.fetch_add(1, Ordering::SeqCst) + 1;
-                json(stream, 200, &LOGGED_IN.replace("token-1", &format!("token-{n}")))
+                json(
+                    stream,
+                    200,
+                    &LOGGED_IN.replace("token-1", &format!("token-{n}")),
+                )
             }
             (_, Some("Bearer secret-token-2")) => json(stream, 200, ME),
             _ => json(stream, 401, UNAUTHENTICATED),
@@ -194,7 +227,8 @@ fn the_token_stays_at_home_when_a_call_is_redirected() {
 
 #[test]
 fn a_redirect_without_end_is_an_error() {
-    let master = RawMaster::start(|_, stream| answer(stream, 302, &[("location", "/api/v1/me")], b""));
+    let master =
+        RawMaster::start(|_, stream| answer(stream, 302, &[("location", "/api/v1/me")], b""));
     let error = master.client().whoami().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidResponse);
 }
@@ -205,7 +239,12 @@ fn a_redirected_post_is_refused_and_not_sent_elsewhere() {
         "GET" => json(stream, 200, EXPERIMENT),
         _ => answer(stream, 301, &[("location", "/other")], b""),
     });
-    let error = master.client().get_experiment(1).unwrap().kill().unwrap_err();
+    let error = master
+        .client()
+        .get_experiment(1)
+        .unwrap()
+        .kill()
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidResponse);
     assert_eq!(master.count("/other"), 0);
 }
@@ -213,12 +252,20 @@ fn a_redirected_post_is_refused_and_not_sent_elsewhere() {
 #[test]
 fn a_page_of_html_is_not_taken_for_a_masters_answer() {
     let master = RawMaster::start(|_, stream| {
-        answer(stream, 200, &[("content-type", "text/html")], b"<html>Sign in</html>")
+        answer(
+            stream,
+            200,
+            &[("content-type", "text/html")],
+            b"<html>Sign in</html>",
+        )
     });
     let error = master.client().whoami().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidResponse);
     let text = error.to_string();
-    assert!(text.contains("/api/v1/me") && text.contains("not the answer of a Determined master"), "{text}");
+    assert!(
+        text.contains("/api/v1/me") && text.contains("not the answer of a Determined master"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -257,7 +304,10 @@ fn connections_are_used_again() {
         });
         address
     };
-    let options = master.login_options().master(format!("http://{counting}")).retries(0);
+    let options = master
+        .login_options()
+        .master(format!("http://{counting}"))
+        .retries(0);
     let client = Determined::new(options).unwrap();
     for _ in 0..10 {
         client.whoami().unwrap();
@@ -272,8 +322,14 @@ fn logging_out_revokes_the_token_and_ends_the_client() {
     let client = master.client();
     client.clone().logout().unwrap();
     let seen = master.requests();
-    assert_eq!((seen[1].method.as_str(), seen[1].path()), ("POST", "/api/v1/auth/logout"));
-    assert_eq!(seen[1].header("authorization"), Some("Bearer secret-token-1"));
+    assert_eq!(
+        (seen[1].method.as_str(), seen[1].path()),
+        ("POST", "/api/v1/auth/logout")
+    );
+    assert_eq!(
+        seen[1].header("authorization"),
+        Some("Bearer secret-token-1")
+    );
     let error = client.whoami().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     client.logout().unwrap();
@@ -289,7 +345,10 @@ fn no_secret_shows_in_errors_debug_output_or_logs() {
             true
         }
         fn log(&self, record: &log::Record<'_>) {
-            LINES.lock().unwrap().push(format!("{}: {}", record.target(), record.args()));
+            LINES
+                .lock()
+                .unwrap()
+                .push(format!("{}: {}", record.target(), record.args()));
         }
         fn flush(&self) {}
     }
@@ -303,7 +362,10 @@ fn no_secret_shows_in_errors_debug_output_or_logs() {
     let error = client.whoami().unwrap_err();
     shown.push(format!("{client:?} {error} {error:?}"));
     shown.append(&mut LINES.lock().unwrap());
-    assert!(shown.iter().any(|line| line.contains("GET /api/v1/me")), "the calls are logged");
+    assert!(
+        shown.iter().any(|line| line.contains("GET /api/v1/me")),
+        "the calls are logged"
+    );
     for line in shown {
         for secret in ["Hush-Passw0rd", "secret-token"] {
             assert!(!line.contains(secret), "{line}");
@@ -337,6 +399,12 @@ fn an_early_refusal_of_an_upload_is_reported_as_such() {
         .environment([("HOME", "/nonexistent")]);
     let client = Determined::new(options).unwrap();
     let config = serde_json::json!({"name": "n"});
-    let error = client.create_experiment(config, directory.path()).unwrap_err();
-    assert_eq!((error.status(), error.server_message()), (Some(413), Some("request too large")), "{error}");
+    let error = client
+        .create_experiment(config, directory.path())
+        .unwrap_err();
+    assert_eq!(
+        (error.status(), error.server_message()),
+        (Some(413), Some("request too large")),
+        "{error}"
+    );
 }

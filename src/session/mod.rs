@@ -184,10 +184,12 @@ impl Session {
                     let error = self.cancelled_or(failure.error);
                     log::debug!(target: "determined", "{method} {route}: {error} ({took} ms)");
                     let may_repeat = match error.kind() {
-                        ErrorKind::MasterNotFound | ErrorKind::Timeout if failure.never_sent => {
+                        ErrorKind::MasterNotFound | ErrorKind::Timeout | ErrorKind::Connection
+                            if failure.never_sent =>
+                        {
                             self.shared.was_reached.load(Ordering::Relaxed)
                         }
-                        ErrorKind::Connection => repeatable || failure.never_sent,
+                        ErrorKind::Connection => repeatable,
                         _ => false,
                     };
                     self.pause_or(may_repeat, &mut retries, None, error)?;

@@ -1,6 +1,10 @@
 //! A master by hand, for what a well-behaved one never does: it hands each request to a closure that writes what it likes.
 
-#![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test binary uses its own part"
+)]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -158,12 +162,18 @@ fn serve(mut stream: TcpStream, handler: &Handler, requests: &Mutex<Vec<Seen>>) 
     let _ = stream.shutdown(std::net::Shutdown::Both);
 }
 
-pub const LOGGED_IN: &str = r#"{"token":"secret-token-1","user":{"id":2,"username":"kim","admin":false,"active":true}}"#;
+pub const LOGGED_IN: &str =
+    r#"{"token":"secret-token-1","user":{"id":2,"username":"kim","admin":false,"active":true}}"#;
 pub const ME: &str = r#"{"user":{"id":2,"username":"kim","admin":false,"active":true}}"#;
 
 /// A JSON answer.
 pub fn json(stream: &mut impl Write, status: u16, body: &str) -> io::Result<After> {
-    answer(stream, status, &[("content-type", "application/json")], body.as_bytes())
+    answer(
+        stream,
+        status,
+        &[("content-type", "application/json")],
+        body.as_bytes(),
+    )
 }
 
 /// An answer with a length.
@@ -173,7 +183,10 @@ pub fn answer(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<After> {
-    let mut head = format!("HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\n", body.len());
+    let mut head = format!(
+        "HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
