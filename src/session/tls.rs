@@ -101,7 +101,10 @@ fn roots(own: Option<&[u8]>) -> Result<RootCertStore> {
 pub(crate) fn handshake_error(error: &rustls::Error) -> Error {
     let said = |detail: String| Error::new(ErrorKind::Tls, detail);
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => said(
+        // A signature that does not fit is by an authority of the same name as a trusted one, with another key.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => said(
             "the master's certificate is signed by an authority that is not trusted".to_owned(),
         )
         .with_hint("name its CA certificate with LoginOptions::cert_path or DET_MASTER_CERT_FILE"),
