@@ -2,11 +2,13 @@
 
 mod ignore;
 mod pack;
+mod plan;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-pub(crate) use pack::{OnPacked, Plan, Submission};
+pub(crate) use pack::{OnPacked, Submission};
+pub(crate) use plan::Plan;
 
 /// The code that an experiment runs: a directory, or [none](Self::none).
 ///
@@ -66,5 +68,35 @@ a_directory_from!(
 impl From<&ModelDefinition> for ModelDefinition {
     fn from(definition: &ModelDefinition) -> Self {
         definition.clone()
+    }
+}
+
+#[cfg(test)]
+mod fixture {
+    use super::*;
+    use crate::{CancelToken, Result};
+    use std::fs;
+    use tempfile::TempDir;
+
+    /// A directory with these files; a path that ends in a slash is an empty directory.
+    pub(super) fn tree(files: &[(&str, &str)]) -> TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let target = directory.path().join(path);
+            if path.ends_with('/') {
+                fs::create_dir_all(target).unwrap();
+            } else {
+                fs::create_dir_all(target.parent().unwrap()).unwrap();
+                fs::write(target, content).unwrap();
+            }
+        }
+        directory
+    }
+
+    pub(super) fn plan(
+        definition: impl Into<ModelDefinition>,
+        includes: &[PathBuf],
+    ) -> Result<Plan> {
+        Plan::new(&definition.into(), includes, &CancelToken::new())
     }
 }
