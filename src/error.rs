@@ -37,7 +37,7 @@ pub enum ErrorKind {
     RateLimited,
     /// The call needs the Enterprise Edition of the master.
     EnterpriseOnly,
-    /// The call needs a newer master than this one.
+    /// The call needs a newer master than this one, or a file was written by a newer release than this one can read.
     Unsupported,
     /// The call needs a feature of this crate that is not compiled in.
     FeatureDisabled,
