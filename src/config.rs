@@ -158,7 +158,8 @@ fn read(path: &Path) -> Result<String> {
     let name = format!("experiment configuration {}", path.display());
     let bytes = fs::read(path).map_err(|error| {
         let error = Error::io("read the experiment configuration", path, &error);
-        if path.to_string_lossy().contains(['\n', ':']) {
+        let text = path.to_string_lossy();
+        if text.contains('\n') || text.contains(": ") {
             error.with_hint(
                 "a string is the path of a file; ExperimentConfig::from_yaml takes YAML text",
             )
@@ -481,7 +482,7 @@ mod tests {
 
     #[test]
     fn yaml_text_given_as_a_path_is_told_where_it_belongs() {
-        let error = text("name: x\n").unwrap_err().to_string();
+        let error = text("name: x").unwrap_err().to_string();
         assert!(error.contains("ExperimentConfig::from_yaml"), "{error}");
     }
 
