@@ -17,9 +17,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use once_cell::sync::OnceCell;
 
+use crate::checkpoint::Checkpoint;
 use crate::determined::Determined;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::LoginOptions;
+use crate::experiment::{Experiment, ExperimentQuery};
+use crate::session::{LoginOptions, Pages};
+use crate::trial::Trial;
 
 /// The default client, once somebody needs it. The lock is never held while a client logs in; that happens in the cell, where others who
 /// want the same client wait for it.
@@ -84,4 +87,60 @@ pub fn logout() -> Result<()> {
 /// Like [`Determined::new`], if this call is the first.
 pub fn get_session_username() -> Result<String> {
     Ok(default_client()?.get_session_username().to_owned())
+}
+
+// Experiments, trials and checkpoints.
+
+/// Like [`Determined::get_experiment`].
+///
+/// # Errors
+///
+/// Like [`Determined::get_experiment`], and if this call is the first, like [`Determined::new`].
+pub fn get_experiment(experiment_id: i32) -> Result<Experiment> {
+    default_client()?.get_experiment(experiment_id)
+}
+
+/// Like [`Determined::list_experiments`].
+///
+/// # Errors
+///
+/// Like [`Determined::list_experiments`], and if this call is the first, like [`Determined::new`].
+pub fn list_experiments() -> Result<Vec<Experiment>> {
+    default_client()?.list_experiments()
+}
+
+/// Like [`Determined::list_experiments_with`].
+///
+/// # Errors
+///
+/// Like [`Determined::list_experiments_with`], and if this call is the first, like [`Determined::new`].
+pub fn list_experiments_with(query: ExperimentQuery) -> Result<Vec<Experiment>> {
+    default_client()?.list_experiments_with(query)
+}
+
+/// Like [`Determined::iter_experiments_with`].
+///
+/// # Errors
+///
+/// Like [`Determined::iter_experiments_with`], and if this call is the first, like [`Determined::new`].
+pub fn iter_experiments_with(query: ExperimentQuery) -> Result<Pages<Experiment>> {
+    default_client()?.iter_experiments_with(query)
+}
+
+/// Like [`Determined::get_trial`].
+///
+/// # Errors
+///
+/// Like [`Determined::get_trial`], and if this call is the first, like [`Determined::new`].
+pub fn get_trial(trial_id: i32) -> Result<Trial> {
+    default_client()?.get_trial(trial_id)
+}
+
+/// Like [`Determined::get_checkpoint`].
+///
+/// # Errors
+///
+/// Like [`Determined::get_checkpoint`], and if this call is the first, like [`Determined::new`].
+pub fn get_checkpoint(uuid: &str) -> Result<Checkpoint> {
+    default_client()?.get_checkpoint(uuid)
 }

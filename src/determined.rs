@@ -1,7 +1,10 @@
 //! The explicit client.
 
+use crate::checkpoint::{self, Checkpoint};
 use crate::error::Result;
-use crate::session::{LoginOptions, Session};
+use crate::experiment::{self, Experiment, ExperimentQuery};
+use crate::session::{LoginOptions, Pages, Session};
+use crate::trial::{self, Trial};
 
 /// A client of one master, logged in as one user.
 ///
@@ -63,5 +66,116 @@ impl Determined {
     /// The name of the user who is logged in, as it was given or found at login. Nothing is sent.
     pub fn get_session_username(&self) -> &str {
         self.session.username()
+    }
+}
+
+/// Experiments, trials and checkpoints.
+impl Determined {
+    /// An experiment. `GET /api/v1/experiments/{id}`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none with this id.
+    ///
+    /// ```no_run
+    /// # use determined::{Determined, LoginOptions};
+    /// # let client = Determined::new(LoginOptions::new())?;
+    /// let experiment = client.get_experiment(7)?;
+    /// println!("{} is {}", experiment.name, experiment.state);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn get_experiment(&self, experiment_id: i32) -> Result<Experiment> {
+        experiment::get(&self.session, experiment_id)
+    }
+
+    /// All experiments that the user may see, in the order of their ids. Like [`list_experiments_with`](Self::list_experiments_with) without
+    /// options.
+    ///
+    /// # Errors
+    ///
+    /// When the master cannot be asked.
+    ///
+    /// ```no_run
+    /// # use determined::{Determined, LoginOptions};
+    /// # let client = Determined::new(LoginOptions::new())?;
+    /// for experiment in client.list_experiments()? {
+    ///     println!("{} {}", experiment.id, experiment.name);
+    /// }
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn list_experiments(&self) -> Result<Vec<Experiment>> {
+        self.list_experiments_with(ExperimentQuery::new())
+    }
+
+    /// The experiments that a query asks for. `GET /api/v1/experiments`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a project that does not exist.
+    ///
+    /// ```no_run
+    /// # use determined::{Determined, LoginOptions};
+    /// use determined::{ExperimentQuery, ExperimentState};
+    ///
+    /// # let client = Determined::new(LoginOptions::new())?;
+    /// let running = ExperimentQuery::new().states([ExperimentState::Running]);
+    /// println!("{} are running", client.list_experiments_with(running)?.len());
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn list_experiments_with(&self, query: ExperimentQuery) -> Result<Vec<Experiment>> {
+        experiment::list(&self.session, &query)
+    }
+
+    /// The experiments that a query asks for, page by page. `GET /api/v1/experiments`.
+    ///
+    /// # Errors
+    ///
+    /// Like [`list_experiments_with`](Self::list_experiments_with); a later page's failure comes as an item.
+    ///
+    /// ```no_run
+    /// # use determined::{Determined, LoginOptions};
+    /// use determined::ExperimentQuery;
+    ///
+    /// # let client = Determined::new(LoginOptions::new())?;
+    /// for experiment in client.iter_experiments_with(ExperimentQuery::new().page_size(50))? {
+    ///     println!("{}", experiment?.name);
+    /// }
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn iter_experiments_with(&self, query: ExperimentQuery) -> Result<Pages<Experiment>> {
+        experiment::pages(&self.session, &query)
+    }
+
+    /// A trial. `GET /api/v1/trials/{id}`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none with this id.
+    ///
+    /// ```no_run
+    /// # use determined::{Determined, LoginOptions};
+    /// # let client = Determined::new(LoginOptions::new())?;
+    /// println!("{:?}", client.get_trial(7)?.hparams);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn get_trial(&self, trial_id: i32) -> Result<Trial> {
+        trial::get(&self.session, trial_id)
+    }
+
+    /// A checkpoint. `GET /api/v1/checkpoints/{uuid}`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none with this id, [`Api`](crate::ErrorKind::Api) if it is no uuid.
+    ///
+    /// ```no_run
+    /// # use determined::{Determined, LoginOptions};
+    /// # let client = Determined::new(LoginOptions::new())?;
+    /// let checkpoint = client.get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// println!("{} files", checkpoint.resources.len());
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn get_checkpoint(&self, uuid: &str) -> Result<Checkpoint> {
+        checkpoint::get(&self.session, uuid)
     }
 }

@@ -40,6 +40,15 @@ impl<T> Pages<T> {
         key: &'static str,
         mut make: impl FnMut(B) -> T + Send + 'static,
     ) -> Result<Self> {
+        Self::start_filtered(request, key, move |body| Some(make(body)))
+    }
+
+    /// Like [`start`](Self::start), but leaves out what `make` makes nothing of.
+    pub(crate) fn start_filtered<B: DeserializeOwned>(
+        request: Request,
+        key: &'static str,
+        mut make: impl FnMut(B) -> Option<T> + Send + 'static,
+    ) -> Result<Self> {
         let fetch = move |offset: i64| {
             let (items, place) = request
                 .clone()
@@ -54,7 +63,7 @@ impl<T> Pages<T> {
                     ),
                 )));
             }
-            Ok((items.into_iter().map(&mut make).collect(), place))
+            Ok((items.into_iter().filter_map(&mut make).collect(), place))
         };
         let mut pages = Self {
             fetch: Box::new(fetch),

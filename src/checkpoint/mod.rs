@@ -1,0 +1,335 @@
+//! Checkpoints: what a trial saved, [its metadata](Checkpoint::add_metadata), and the lists in which they stand ([`query`], [`best`]).
+
+mod best;
+mod query;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::{Session, route};
+use crate::wire::{lenient, number, object, state_enum};
+
+pub use best::MetricOrder;
+pub(crate) use best::{best, best_of_each_trial, latest};
+pub use query::{CheckpointQuery, CheckpointSort, CheckpointSortBy};
+pub(crate) use query::{Owner, completed, list, pages};
+
+state_enum! {
+    /// What became of a checkpoint.
+    pub enum CheckpointState("STATE_") {
+        /// It is being saved.
+        Active = "ACTIVE",
+        /// It is saved and can be used.
+        Completed = "COMPLETED",
+        /// It could not be saved.
+        Error = "ERROR",
+        /// Its files are deleted.
+        Deleted = "DELETED",
+        /// Some of its files are deleted.
+        PartiallyDeleted = "PARTIALLY_DELETED",
+    }
+}
+
+object! {
+    /// What a trial saved: some files in checkpoint storage, and what is known about them.
+    ///
+    /// Comes from [`Determined::get_checkpoint`](crate::Determined::get_checkpoint), from the lists and choices of
+    /// [`Experiment`](crate::Experiment) and [`Trial`](crate::Trial), and with a [`ModelVersion`](crate::ModelVersion). The fields are what
+    /// the master said then; [`reload`](Self::reload) asks again.
+    pub struct Checkpoint from CheckpointBody {
+        /// The id, in lower case.
+        pub uuid: String,
+        /// The task that saved it.
+        pub task_id: Option<String>,
+        /// The allocation, one run of the task, that saved it.
+        pub allocation_id: Option<String>,
+        /// When it was reported to the master.
+        pub report_time: Option<Timestamp> as "crate::wire::time",
+        /// Its files and their sizes in bytes. A path that ends in `/` is a directory.
+        pub resources: BTreeMap<String, u64> as "crate::wire::sizes",
+        /// What the trial and its users noted about it, `steps_completed` above all.
+        pub metadata: Map<String, Value>,
+        /// What became of it.
+        pub state: CheckpointState,
+        /// Where it comes from, unless it was saved outside of any trial.
+        pub training: Option<CheckpointTrainingMetadata> as "training",
+        /// The id of its storage. Older masters do not say.
+        pub storage_id: Option<i32>,
+    }
+}
+
+/// The training that a [`Checkpoint`] comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all(deserialize = "camelCase"))]
+#[non_exhaustive]
+pub struct CheckpointTrainingMetadata {
+    /// The configuration of the experiment, with the master's defaults filled in.
+    #[serde(default)]
+    pub experiment_config: Value,
+    /// The experiment.
+    #[serde(default, deserialize_with = "lenient")]
+    pub experiment_id: i32,
+    /// The trial.
+    #[serde(default, deserialize_with = "lenient")]
+    pub trial_id: i32,
+    /// The trial's hyperparameters.
+    #[serde(default, deserialize_with = "lenient")]
+    pub hparams: Map<String, Value>,
+    /// The metrics of the validation at this step as the master sends them: `avgMetrics` and `batchMetrics`. See [`metric`](Self::metric).
+    #[serde(default, deserialize_with = "lenient")]
+    pub validation_metrics: Map<String, Value>,
+    /// The metrics of the training at this step as the master sends them: `avgMetrics` and `batchMetrics`.
+    #[serde(default, deserialize_with = "lenient")]
+    pub training_metrics: Map<String, Value>,
+    /// The value of the metric that the experiment's searcher looks at. `None` without a validation at this step.
+    #[serde(default, deserialize_with = "word_or_number")]
+    pub searcher_metric: Option<f64>,
+}
+
+impl CheckpointTrainingMetadata {
+    /// A metric of the validation at this step, if it was reported as a number; the words `NaN`, `Infinity` and `-Infinity` count as such.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        number(self.validation_metrics.get("avgMetrics")?.get(name)?)
+    }
+}
+
+/// A training record without a trial is none.
+fn training<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<CheckpointTrainingMetadata>, D::Error> {
+    let training = Option::<CheckpointTrainingMetadata>::deserialize(deserializer)?;
+    Ok(training.filter(|training| training.trial_id != 0))
+}
+
+fn word_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(number(&Value::deserialize(deserializer)?))
+}
+
+pub(crate) fn get(session: &Session, uuid: &str) -> Result<Checkpoint> {
+    Ok(fetch(session, uuid)?.attach(session))
+}
+
+fn fetch(session: &Session, uuid: &str) -> Result<CheckpointBody> {
+    let doing = format!("get checkpoint {uuid}");
+    if uuid.is_empty() {
+        return Err(Error::invalid_input("the uuid is empty").doing("get a checkpoint"));
+    }
+    session
+        .get(route!("/api/v1/checkpoints/{}", uuid))
+        .doing(doing)
+        .fetch_field("checkpoint")
+}
+
+impl Checkpoint {
+    /// Asks the master again and fills all fields anew. `GET /api/v1/checkpoints/{uuid}`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the master does not know it any more.
+    ///
+    /// ```no_run
+    /// # let mut checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// checkpoint.reload()?;
+    /// println!("{} is {}", checkpoint.uuid, checkpoint.state);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn reload(&mut self) -> Result<()> {
+        *self = get(&self.session, &self.uuid)?;
+        Ok(())
+    }
+
+    /// Adds to the metadata; what is there under the same key is replaced.
+    ///
+    /// The master's metadata is read first and written back with the addition, so what others added meanwhile stays. The files in storage do
+    /// not change, `metadata.json` among them. `GET /api/v1/checkpoints/{uuid}`, then `POST /api/v1/checkpoints/{uuid}/metadata`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if `metadata` is no JSON object, [`NotFound`](ErrorKind::NotFound) if the checkpoint is gone.
+    ///
+    /// ```no_run
+    /// use serde_json::json;
+    ///
+    /// # let mut checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// checkpoint.add_metadata(json!({"reviewed": true}))?;
+    /// assert_eq!(checkpoint.metadata["reviewed"], true);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn add_metadata(&mut self, metadata: impl Serialize) -> Result<()> {
+        let doing = format!("add metadata to checkpoint {}", self.uuid);
+        match serde_json::to_value(metadata) {
+            Ok(Value::Object(additions)) => {
+                self.edit_metadata(doing, |metadata| metadata.extend(additions))
+            }
+            Ok(other) => Err(Error::invalid_input(format!(
+                "metadata is a JSON object, not {other}"
+            ))
+            .doing(doing)),
+            Err(error) => Err(Error::invalid_input(format!(
+                "the metadata cannot be written as JSON: {error}"
+            ))
+            .doing(doing)),
+        }
+    }
+
+    /// Takes keys out of the metadata; those that are not there are no error.
+    ///
+    /// Reads before it writes, like [`add_metadata`](Self::add_metadata), and over the same routes.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the checkpoint is gone.
+    ///
+    /// ```no_run
+    /// # let mut checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// checkpoint.remove_metadata(["reviewed"])?;
+    /// assert!(!checkpoint.metadata.contains_key("reviewed"));
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn remove_metadata(
+        &mut self,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<()> {
+        let doing = format!("remove metadata from checkpoint {}", self.uuid);
+        self.edit_metadata(doing, |metadata| {
+            for key in keys {
+                metadata.remove(key.as_ref());
+            }
+        })
+    }
+
+    /// Changes the metadata that the master has now: writing replaces it whole.
+    fn edit_metadata(
+        &mut self,
+        doing: String,
+        edit: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<()> {
+        let mut metadata = fetch(&self.session, &self.uuid)
+            .map_err(|error| error.doing(doing.clone()))?
+            .metadata;
+        edit(&mut metadata);
+        self.session
+            .post(route!("/api/v1/checkpoints/{}/metadata", self.uuid))
+            .doing(doing)
+            .json(&json!({"checkpoint": {
+                "uuid": self.uuid,
+                "metadata": metadata,
+                "resources": {},
+                "training": {},
+                "state": "STATE_UNSPECIFIED",
+            }}))
+            .send()?;
+        self.metadata = metadata;
+        Ok(())
+    }
+
+    /// Writes [`metadata`](Self::metadata), as this object has it, to a file of indented JSON. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](ErrorKind::Io) if the file cannot be written.
+    ///
+    /// ```no_run
+    /// # let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// checkpoint.write_metadata_file("metadata.json")?;
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn write_metadata_file(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        std::fs::write(path, self.metadata_text()).map_err(|error| {
+            Error::io("write", path, &error)
+                .doing(format!("write the metadata of checkpoint {}", self.uuid))
+                .with_source(error)
+        })
+    }
+
+    /// The metadata as it stands in a file.
+    pub(crate) fn metadata_text(&self) -> String {
+        format!("{:#}", Value::Object(self.metadata.clone()))
+    }
+
+    /// Deletes the files from storage, and with them the use of the checkpoint.
+    ///
+    /// The master accepts and does it a little later; [`reload`](Self::reload) shows when [`state`](Self::state) has become
+    /// [`Deleted`](CheckpointState::Deleted). Deleting once more is no error. `DELETE /api/v1/checkpoints`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) for a checkpoint that the master does not know, [`Api`](ErrorKind::Api) for one that the model registry
+    /// holds.
+    ///
+    /// ```no_run
+    /// # let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// checkpoint.delete()?;
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn delete(&self) -> Result<()> {
+        self.session
+            .delete("/api/v1/checkpoints")
+            .doing(format!("delete checkpoint {}", self.uuid))
+            .json(&json!({"checkpointUuids": [self.uuid]}))
+            .send()
+    }
+
+    /// Deletes those files from storage that match one of the patterns, relative to the checkpoint's directory; `**` matches over
+    /// directories.
+    ///
+    /// The master accepts and does it a little later; [`reload`](Self::reload) then shows what is left in [`resources`](Self::resources), and
+    /// [`PartiallyDeleted`](CheckpointState::PartiallyDeleted). Without any pattern, the master only looks anew what is there.
+    /// `POST /api/v1/checkpoints/rm`.
+    ///
+    /// # Errors
+    ///
+    /// [`Api`](ErrorKind::Api) for a pattern that is empty or holds `..`, and for a checkpoint that the model registry holds;
+    /// [`NotFound`](ErrorKind::NotFound) for a checkpoint that the master does not know.
+    ///
+    /// ```no_run
+    /// # let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// checkpoint.remove_files(["optimizer/**"])?;
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn remove_files(&self, globs: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
+        let globs: Vec<String> = globs.into_iter().map(|g| g.as_ref().to_owned()).collect();
+        self.session
+            .post("/api/v1/checkpoints/rm")
+            .doing(format!("remove files of checkpoint {}", self.uuid))
+            .json(&json!({"checkpointUuids": [self.uuid], "checkpointGlobs": globs}))
+            .send()
+    }
+
+    /// The Pachyderm commit of the data that this was trained with, as the experiment's configuration names it. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the configuration names none.
+    ///
+    /// ```no_run
+    /// # let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// println!("trained with {}", checkpoint.get_pachyderm_commit()?);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn get_pachyderm_commit(&self) -> Result<String> {
+        let commit = self.training.as_ref().and_then(|training| {
+            training
+                .experiment_config
+                .pointer("/integrations/pachyderm/dataset/commit")
+        });
+        match commit {
+            Some(Value::String(commit)) => Ok(commit.clone()),
+            Some(other) if !other.is_null() => Ok(other.to_string()),
+            _ => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the experiment's configuration has no Pachyderm commit",
+            )
+            .doing(format!(
+                "get the Pachyderm commit of checkpoint {}",
+                self.uuid
+            ))),
+        }
+    }
+}
