@@ -1,0 +1,259 @@
+//! Submitting an experiment.
+
+use super::{ExperimentOnWire, NewExperiment, RunState};
+use crate::testing::archive::{ModelDefinition, ModelFile};
+use crate::testing::config::{Submitted, keep_storage_under};
+use crate::testing::failure::Failure;
+use crate::testing::http::Response;
+use crate::testing::router::{Answer, Call};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The one resource pool.
+pub(in crate::testing) const POOL: &str = "default";
+
+/// The type of a directory among submitted files, as a tar archive has it.
+const DIRECTORY: u32 = b'5' as u32;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Submission {
+    config: Option<String>,
+    model_definition: Option<Vec<SubmittedFile>>,
+    project_id: Option<i32>,
+    template: Option<String>,
+    parent_id: Option<i32>,
+    validate_only: Option<bool>,
+    activate: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct SubmittedFile {
+    path: String,
+    #[serde(default)]
+    content: String,
+    #[serde(default, rename = "type")]
+    kind: u32,
+    #[serde(default)]
+    mode: u32,
+    #[serde(default)]
+    mtime: Value,
+}
+
+impl SubmittedFile {
+    fn decoded(self) -> Result<ModelFile, Failure> {
+        let content = BASE64
+            .decode(&self.content)
+            .map_err(|error| Failure::invalid(format!("{}: {error}", self.path)))?;
+        // A 64-bit integer is sent as a string; a number is taken too.
+        let mtime = match &self.mtime {
+            Value::String(text) => text.parse::<i64>().ok(),
+            other => other.as_i64(),
+        };
+        Ok(ModelFile {
+            path: self.path,
+            content,
+            is_directory: self.kind == DIRECTORY,
+            mode: self.mode,
+            mtime: mtime.and_then(|time| u64::try_from(time).ok()).unwrap_or(0),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Created {
+    experiment: ExperimentOnWire,
+    config: Value,
+    warnings: [(); 0],
+}
+
+pub(super) fn create(call: &mut Call<'_>) -> Answer {
+    let submission: Submission = call.body()?;
+    let text = submission.config.unwrap_or_default();
+    let forked_from = submission.parent_id.filter(|parent| *parent != 0);
+    if let Some(parent) = forked_from {
+        call.state.experiment(parent)?;
+    }
+    let submitted = Submitted::parse(&text)?;
+    if submitted.at(&["resources", "slots"]).is_some() {
+        return Err(Failure::internal(
+            "<config>.resources: additionalProperties \"slots\" not allowed",
+        ));
+    }
+    if let Some(template) = submission.template {
+        return Err(Failure::not_found(format!(
+            "template '{template}' not found"
+        )));
+    }
+    let (project_id, workspace_id) = find_project(call, submission.project_id, &submitted)?;
+    check_resources(call, &submitted, workspace_id)?;
+    if submitted.at(&["entrypoint"]).is_none() {
+        return Err(Failure::internal("managed experiments require entrypoint"));
+    }
+
+    let now = call.state.time.stamp();
+    let folder = call.state.folder.path().to_owned();
+    let own_storage = json!({
+        "type": "shared_fs",
+        "host_path": folder.join("checkpoints").to_string_lossy(),
+    });
+    let mut config = submitted.complete(&own_storage, now.as_second())?;
+    if config["name"].is_null() {
+        config["name"] = format!(
+            "Experiment (mock-{})",
+            call.state.experiments.values().len() + 1
+        )
+        .into();
+    }
+    keep_storage_under(&mut config, &folder);
+    if submission.validate_only == Some(true) {
+        return Ok(Response::json(&nothing_but_valid()));
+    }
+
+    let model_definition = match forked_from {
+        Some(parent) => call.state.experiment(parent)?.model_definition.clone(),
+        None => {
+            let files: Result<Vec<ModelFile>, Failure> = submission
+                .model_definition
+                .unwrap_or_default()
+                .into_iter()
+                .map(SubmittedFile::decoded)
+                .collect();
+            ModelDefinition::new(files?).map_err(|error| Failure::internal(error.to_string()))?
+        }
+    };
+    // What is answered beside the experiment is the configuration before its pool was resolved.
+    let unresolved = config.clone();
+    let pool = &mut config["resources"]["resource_pool"];
+    if pool.as_str().is_none_or(str::is_empty) {
+        *pool = POOL.into();
+    }
+    let id = call
+        .state
+        .add_experiment(NewExperiment {
+            owner: call.caller,
+            project_id,
+            config,
+            original_config: text,
+            model_definition,
+            forked_from,
+        })
+        .id;
+    if submission.activate == Some(true)
+        && let Some(experiment) = call.state.experiments.get_mut(id)
+    {
+        experiment.state = RunState::Active;
+    }
+    call.state.create_first_trials(id);
+    Ok(Response::json(&Created {
+        experiment: call.state.experiment_on_wire(call.state.experiment(id)?),
+        config: unresolved,
+        warnings: [],
+    }))
+}
+
+/// Where the experiment belongs: a project and its workspace.
+fn find_project(
+    call: &Call<'_>,
+    requested: Option<i32>,
+    submitted: &Submitted,
+) -> Result<(i32, i32), Failure> {
+    let state = &*call.state;
+    let project = match requested.filter(|project| *project > 1) {
+        Some(id) => state
+            .projects
+            .get(id)
+            .ok_or_else(|| Failure::not_found(format!("project '{id}' not found")))?,
+        None => match (
+            submitted.text_at(&["workspace"]),
+            submitted.text_at(&["project"]),
+        ) {
+            (None, None) => state
+                .projects
+                .get(1)
+                .ok_or_else(|| Failure::not_found("project '1' not found"))?,
+            (Some(workspace), Some(project)) => {
+                let unknown = || {
+                    Failure::not_found(format!(
+                        "workspace/project '{workspace}/{project}' not found"
+                    ))
+                };
+                let workspace_id = state
+                    .workspaces
+                    .values()
+                    .find(|known| known.name == workspace)
+                    .ok_or_else(unknown)?
+                    .id;
+                state
+                    .projects
+                    .values()
+                    .find(|known| known.name == project && known.workspace_id == workspace_id)
+                    .ok_or_else(unknown)?
+            }
+            _ => {
+                return Err(Failure::internal(
+                    "workspace and project must both be included in config if one is provided",
+                ));
+            }
+        },
+    };
+    let workspace_archived = state
+        .workspaces
+        .get(project.workspace_id)
+        .is_some_and(|workspace| workspace.archived);
+    if workspace_archived {
+        return Err(Failure::internal(
+            "workspace is archived and cannot add new experiments",
+        ));
+    }
+    if project.archived {
+        return Err(Failure::internal(
+            "project is archived and cannot add new experiments",
+        ));
+    }
+    Ok((project.id, project.workspace_id))
+}
+
+fn check_resources(
+    call: &Call<'_>,
+    submitted: &Submitted,
+    workspace_id: i32,
+) -> Result<(), Failure> {
+    if let Some(pool) = submitted.text_at(&["resources", "resource_pool"])
+        && pool != POOL
+    {
+        return Err(Failure::invalid(format!(
+            "invalid resource configuration: rpc error: code = InvalidArgument desc = resource pool {pool} \
+             does not exist or is not available to workspace id {workspace_id}"
+        )));
+    }
+    let slots = submitted
+        .at(&["resources", "slots_per_trial"])
+        .and_then(Value::as_u64)
+        .unwrap_or(1);
+    if slots > call.state.slots as u64 {
+        return Err(Failure::internal(
+            "invalid resource configuration: slots requested exceeds cluster capacity",
+        ));
+    }
+    Ok(())
+}
+
+/// The answer to a submission that was only to be checked: an experiment with nothing in it.
+fn nothing_but_valid() -> Value {
+    json!({
+        "experiment": {
+            "id": 0, "description": "", "labels": [], "startTime": null, "endTime": null,
+            "state": "STATE_UNSPECIFIED", "archived": false, "numTrials": 0, "trialIds": [],
+            "displayName": "", "userId": 0, "username": "", "resourcePool": "", "searcherType": "",
+            "searcherMetric": "", "hyperparameters": null, "name": "", "notes": "", "jobId": "",
+            "forkedFrom": null, "progress": null, "projectId": 0, "projectName": "", "workspaceId": 0,
+            "workspaceName": "", "parentArchived": false, "config": null, "originalConfig": "",
+            "projectOwnerId": 0, "checkpointSize": "0", "checkpointCount": 0, "unmanaged": false,
+        },
+        "config": null,
+        "warnings": [],
+    })
+}
