@@ -11,6 +11,8 @@ mod model_definition;
 mod platform;
 mod progress;
 mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trial;
 mod wire;
 

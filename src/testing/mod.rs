@@ -35,6 +35,7 @@ pub use clock::Clock;
 pub use faults::{Fault, RecordedRequest};
 pub use simulation::{SimulatedTrial, TrialScript};
 
+use crate::{Determined, LoginOptions, Proxy, TokenStore};
 use faults::Traffic;
 use folder::Folder;
 use http::{Damage, Request, Response, Server, Service};
@@ -135,6 +136,7 @@ impl MockMasterOptions {
 pub struct MockMaster {
     front: Arc<Front>,
     address: SocketAddr,
+    password: String,
     server: Mutex<Option<Server>>,
 }
 
@@ -193,6 +195,7 @@ impl MockMaster {
         Ok(Self {
             front,
             address: server.address(),
+            password: options.password,
             server: Mutex::new(Some(server)),
         })
     }
@@ -200,6 +203,37 @@ impl MockMaster {
     /// Where the master listens: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// How to log in as `determined`, with a token store of nothing: neither the environment nor the user's own files count.
+    ///
+    /// ```
+    /// use determined::{Determined, testing::MockMaster};
+    ///
+    /// let master = MockMaster::start();
+    /// let admin = Determined::new(master.login_options().user("admin"))?;
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn login_options(&self) -> LoginOptions {
+        LoginOptions::new()
+            .master(self.url())
+            .user("determined")
+            .password(self.password.as_str())
+            .token_store(TokenStore::None)
+            .proxy(Proxy::None)
+    }
+
+    /// A client that is logged in as `determined`.
+    ///
+    /// # Panics
+    ///
+    /// If the login fails, as it does when a fault was ordered for it.
+    #[track_caller]
+    pub fn determined(&self) -> Determined {
+        match Determined::new(self.login_options()) {
+            Ok(client) => client,
+            Err(error) => panic!("the login to the mock master failed: {error}"),
+        }
     }
 
     /// All requests so far, in the order in which they came.
