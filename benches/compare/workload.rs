@@ -6,9 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use determined::{
-    Determined, DownloadMode, DownloadOptions, LoginOptions, Proxy, TokenStore,
-};
+use determined::{Determined, DownloadMode, DownloadOptions, LoginOptions, Proxy, TokenStore};
 use serde_json::json;
 
 const UUID: &str = "11111111-2222-4333-8444-555555555555";
@@ -51,14 +49,20 @@ fn main() -> anyhow::Result<()> {
                 "name": "bench", "entrypoint": "true",
                 "searcher": {"name": "single", "metric": "m", "max_length": 1},
             });
-            println!("{}", client.create_experiment(config, data.join("model_def"))?.id);
+            println!(
+                "{}",
+                client.create_experiment(config, data.join("model_def"))?.id
+            );
         }
         "download" => {
             let scratch = tempfile::tempdir_in(&data)?;
             let options = DownloadOptions::new()
                 .path(scratch.path().join("c"))
                 .mode(DownloadMode::Master);
-            println!("{}", size(&client.get_checkpoint(UUID)?.download_with(options)?)?);
+            println!(
+                "{}",
+                size(&client.get_checkpoint(UUID)?.download_with(options)?)?
+            );
         }
         other => anyhow::bail!("there is no workload {other:?}"),
     }

@@ -1,7 +1,8 @@
 //! Newline-delimited JSON, as the master streams logs and metrics.
 
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 
+use memchr::memchr;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -18,9 +19,12 @@ const LINE_LIMIT: usize = 256 << 20;
 
 /// The lines of a streaming answer. Dropping it closes the connection.
 pub(crate) struct JsonLines {
-    reader: BufReader<Answer>,
+    answer: Answer,
     request: Request,
-    line: Vec<u8>,
+    block: Vec<u8>,
+    /// What was read and not yet given out lies between these two places of the block.
+    start: usize,
+    end: usize,
 }
 
 /// A line is a result or an error.
@@ -35,23 +39,27 @@ struct Envelope<'a> {
 impl JsonLines {
     pub(super) fn new(answer: Answer, request: Request) -> Self {
         Self {
-            reader: BufReader::with_capacity(BLOCK, answer),
+            answer,
             request,
-            line: Vec::new(),
+            block: vec![0; BLOCK],
+            start: 0,
+            end: 0,
         }
     }
 
     /// The next line, without what ends it, or `None` at the proper end of the stream. Blank lines are passed over.
     pub(crate) fn next_line(&mut self) -> Result<Option<&[u8]>> {
         loop {
-            self.line.clear();
-            self.read_line()
+            let length = self
+                .next_length()
                 .map_err(|error| self.request.explain(error))?;
-            if self.line.is_empty() {
+            if length == 0 {
                 return Ok(None);
             }
-            if !self.line.trim_ascii().is_empty() {
-                return Ok(Some(self.line.trim_ascii()));
+            let line = self.start..self.start + length;
+            self.start = line.end;
+            if !self.block[line.clone()].trim_ascii().is_empty() {
+                return Ok(Some(self.block[line].trim_ascii()));
             }
         }
     }
@@ -71,23 +79,45 @@ impl JsonLines {
         self.request.explain(error)
     }
 
-    fn read_line(&mut self) -> Result<()> {
+    /// Reads until the block holds a whole line, and gives its length with what ends it; 0 at the end of the stream.
+    fn next_length(&mut self) -> Result<usize> {
+        let mut searched = 0;
         loop {
-            let block = self.reader.fill_buf().map_err(read_error)?;
-            let end = block.iter().position(|byte| *byte == b'\n');
-            let taken = end.map_or(block.len(), |at| at + 1);
-            self.line.extend_from_slice(&block[..taken]);
-            self.reader.consume(taken);
-            if end.is_some() || taken == 0 {
-                return Ok(());
+            let unsearched = &self.block[self.start + searched..self.end];
+            if let Some(at) = memchr(b'\n', unsearched) {
+                return Ok(searched + at + 1);
             }
-            if self.line.len() > LINE_LIMIT {
+            searched = self.end - self.start;
+            self.make_room()?;
+            let n = self
+                .answer
+                .read(&mut self.block[self.end..])
+                .map_err(read_error)?;
+            if n == 0 {
+                return Ok(searched);
+            }
+            self.end += n;
+        }
+    }
+
+    /// Makes room behind what was read: at the block's front if something was given out from there, else by a larger block.
+    fn make_room(&mut self) -> Result<()> {
+        if self.end < self.block.len() {
+            return Ok(());
+        }
+        self.block.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.end == self.block.len() {
+            if self.end > LINE_LIMIT {
                 return Err(Error::new(
                     ErrorKind::InvalidResponse,
                     "a line of the stream is longer than 256 MiB",
                 ));
             }
+            self.block.resize(self.end * 2, 0);
         }
+        Ok(())
     }
 }
 
