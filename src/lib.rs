@@ -11,6 +11,7 @@ mod model_definition;
 mod platform;
 mod progress;
 mod session;
+mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trial;
@@ -29,5 +30,6 @@ pub use jiff::Timestamp;
 pub use model_definition::ModelDefinition;
 pub use progress::Progress;
 pub use session::{LoginOptions, Pages, Proxy, TokenStore};
+pub use storage::{DownloadMode, DownloadOptions};
 pub use trial::{CheckpointChoice, Trial, TrialQuery, TrialSortBy, TrialState};
 pub use wire::OrderBy;
