@@ -1,5 +1,8 @@
 //! The explicit client.
 
+mod cluster;
+mod models;
+
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::Result;
 use crate::experiment::{self, Experiment, ExperimentQuery};

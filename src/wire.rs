@@ -3,9 +3,12 @@
 //! Masters of other versions leave fields out, send `null`, write 64-bit integers as strings and know states that this release
 //! does not. None of that may fail a list, so every field goes through [`lenient`] and every state keeps words it does not know.
 
+use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error as _};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+
+use crate::error::{Error, Result as CrateResult};
 
 /// A field that may be missing (with `#[serde(default)]`), `null`, or there.
 pub(crate) fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -69,6 +72,80 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Metadata as a caller gives it: anything that serializes to a JSON object. What does not is an error of the call that takes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Metadata(Result<Map<String, Value>, String>);
+
+impl Metadata {
+    pub(crate) fn new(metadata: &impl Serialize) -> Self {
+        Self(match to_json(metadata) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(Value::Null) => Err("the metadata is null, not a JSON object".to_owned()),
+            Ok(Value::Bool(_)) => Err("the metadata is a boolean, not a JSON object".to_owned()),
+            Ok(Value::Number(_)) => Err("the metadata is a number, not a JSON object".to_owned()),
+            Ok(Value::String(_)) => Err("the metadata is a string, not a JSON object".to_owned()),
+            Ok(Value::Array(_)) => Err("the metadata is a list, not a JSON object".to_owned()),
+            Err(error) => Err(format!("the metadata cannot be written as JSON: {error}")),
+        })
+    }
+
+    pub(crate) fn into_object(self) -> CrateResult<Map<String, Value>> {
+        self.0.map_err(Error::invalid_input)
+    }
+}
+
+/// The JSON of a value, in which `NaN` and the infinities are the words that [`number`] reads. serde_json alone would write `null`.
+fn to_json(value: &impl Serialize) -> serde_json::Result<Value> {
+    let json = serde_json::to_value(value)?;
+    // YAML has words for these numbers, so its rendering of the value tells them from a true null.
+    match has_null(&json).then(|| serde_yaml::to_value(value)) {
+        Some(Ok(yaml)) => Ok(with_words(json, &yaml)),
+        _ => Ok(json),
+    }
+}
+
+fn has_null(json: &Value) -> bool {
+    match json {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(fields) => fields.values().any(has_null),
+        _ => false,
+    }
+}
+
+/// Puts words for the numbers that are `null` in `json` only because JSON does not have them.
+fn with_words(json: Value, yaml: &serde_yaml::Value) -> Value {
+    match (json, yaml) {
+        (Value::Null, serde_yaml::Value::Number(n)) => match n.as_f64() {
+            Some(n) if n.is_nan() => Value::from("NaN"),
+            Some(f64::INFINITY) => Value::from("Infinity"),
+            Some(f64::NEG_INFINITY) => Value::from("-Infinity"),
+            _ => Value::Null,
+        },
+        (Value::Array(items), serde_yaml::Value::Sequence(same)) => items
+            .into_iter()
+            .zip(same)
+            .map(|(item, yaml)| with_words(item, yaml))
+            .collect(),
+        (Value::Object(fields), serde_yaml::Value::Mapping(same)) => fields
+            .into_iter()
+            .map(|(key, value)| {
+                let value = match same.get(&key) {
+                    Some(yaml) => with_words(value, yaml),
+                    None => value,
+                };
+                (key, value)
+            })
+            .collect(),
+        // An enum variant with data.
+        (Value::Object(fields), serde_yaml::Value::Tagged(tagged)) => fields
+            .into_iter()
+            .map(|(key, value)| (key, with_words(value, &tagged.value)))
+            .collect(),
+        (json, _) => json,
     }
 }
 
@@ -310,6 +387,47 @@ mod tests {
             ("BLINKING", "STATE_BLINKING")
         );
         assert_eq!("RED".parse::<Light>().unwrap(), Light::Red);
+    }
+
+    #[test]
+    fn what_json_cannot_say_is_sent_in_words() {
+        #[derive(Serialize)]
+        enum Outcome {
+            Loss(f64),
+        }
+        #[derive(Serialize)]
+        struct Sample {
+            nan: f64,
+            none: Option<f64>,
+            nested: Vec<BTreeMap<&'static str, f64>>,
+            outcome: Outcome,
+        }
+        let sample = Sample {
+            nan: f64::NAN,
+            none: None,
+            nested: vec![[("up", f64::INFINITY), ("n", 0.5)].into()],
+            outcome: Outcome::Loss(f64::NEG_INFINITY),
+        };
+        assert_eq!(
+            Value::Object(Metadata::new(&sample).into_object().unwrap()),
+            json!({
+                "nan": "NaN",
+                "none": null,
+                "nested": [{"up": "Infinity", "n": 0.5}],
+                "outcome": {"Loss": "-Infinity"},
+            })
+        );
+    }
+
+    #[test]
+    fn metadata_is_an_object() {
+        for wrong in [json!(null), json!([1]), json!("k"), json!(1), json!(true)] {
+            let error = Metadata::new(&wrong).into_object().unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
+            assert!(error.to_string().ends_with("not a JSON object"), "{error}");
+        }
+        let unwritable = BTreeMap::from([((1, 2), 3)]);
+        assert!(Metadata::new(&unwritable).into_object().is_err());
     }
 
     #[test]

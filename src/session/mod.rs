@@ -29,7 +29,6 @@ use serde_json::json;
 
 use self::environment::Environment;
 use self::http::{Http, Method, Outgoing, Payload};
-use self::password::Secret;
 use self::retry::Retries;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
@@ -39,7 +38,7 @@ pub(crate) use self::json_lines::{JsonLines, decode};
 pub use self::login::LoginOptions;
 pub(crate) use self::master_url::MasterUrl;
 pub use self::pages::Pages;
-pub(crate) use self::password::{complexity_problems, hash as password_hash};
+pub(crate) use self::password::{Secret, complexity_problems, hash as password_hash};
 pub use self::proxy::Proxy;
 pub(crate) use self::request::{Request, encode, route};
 pub use self::token_store::TokenStore;

@@ -1,0 +1,128 @@
+//! Deletions that go on after the master has answered.
+
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::cancel::CancelToken;
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::Session;
+use crate::wire::lenient;
+
+/// How long to wait before the first look; each further pause is twice as long, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Whether to wait until a workspace or a project is really gone. By default the call returns when the master has agreed.
+///
+/// With experiments in it, deleting takes the master a while, and may fail in the end.
+///
+/// ```
+/// # use determined::testing::MockMaster;
+/// use determined::DeleteOptions;
+/// use std::time::Duration;
+///
+/// # let master = MockMaster::start();
+/// # let client = master.determined();
+/// client.create_workspace("lab")?;
+/// client.delete_workspace_with("lab", DeleteOptions::new().wait(Duration::from_secs(600)))?;
+/// # Ok::<(), determined::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+#[must_use]
+pub struct DeleteOptions {
+    wait: Option<Duration>,
+    cancel: Option<CancelToken>,
+}
+
+impl DeleteOptions {
+    /// Without waiting.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Waits until it is gone, but no longer than this: then the call fails with [`WaitTimeout`](ErrorKind::WaitTimeout), while the deletion
+    /// goes on. The default is not to wait.
+    pub fn wait(mut self, limit: Duration) -> Self {
+        self.wait = Some(limit);
+        self
+    }
+
+    /// Ends the waiting when this token is cancelled. The default is none.
+    pub fn cancel(mut self, token: &CancelToken) -> Self {
+        self.cancel = Some(token.clone());
+        self
+    }
+}
+
+/// What the master says of something that it is deleting.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Remains {
+    #[serde(default, deserialize_with = "lenient")]
+    state: String,
+    #[serde(default, deserialize_with = "lenient")]
+    error_message: String,
+}
+
+/// Deletes what is at `route` and waits for it if the options say so. `key` is where the master's answer has the thing, and also its name:
+/// `workspace` or `project`; `name` tells which.
+pub(crate) fn delete(
+    session: &Session,
+    route: &str,
+    key: &'static str,
+    name: &str,
+    options: &DeleteOptions,
+) -> Result<()> {
+    let doing = format!("delete {key} {name:?}");
+    let session = session.cancellable(options.cancel.as_ref());
+    let is_gone: bool = session
+        .delete(route)
+        .doing(doing.clone())
+        .fetch_field("completed")?;
+    match options.wait {
+        Some(limit) if !is_gone => {
+            wait_until_gone(&session, route, key, limit).map_err(|error| error.doing(doing))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn wait_until_gone(
+    session: &Session,
+    route: &str,
+    key: &'static str,
+    limit: Duration,
+) -> Result<()> {
+    let started = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let left = limit.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            let seconds = limit.as_secs_f64();
+            return Err(Error::new(
+                ErrorKind::WaitTimeout,
+                format!("it is still there after {seconds} s; the master goes on deleting it"),
+            ));
+        }
+        session.sleep(pause.min(left))?;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let remains: Remains = match session.get(route).fetch_field(key) {
+            Ok(remains) => remains,
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match remains.state.as_str() {
+            "WORKSPACE_STATE_DELETED" => return Ok(()),
+            "WORKSPACE_STATE_DELETE_FAILED" => {
+                return Err(Error::new(
+                    ErrorKind::Api,
+                    format!("the master could not: {}", remains.error_message),
+                )
+                .with_server_message(remains.error_message));
+            }
+            _ => {}
+        }
+    }
+}

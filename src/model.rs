@@ -1,0 +1,764 @@
+//! The model registry: [`Model`], and the calls that make and find models.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model_version::{ModelVersion, ModelVersionBody, ModelVersionQuery};
+use crate::name::{self, NameOrId};
+use crate::session::{Pages, Request, Session, route};
+use crate::wire::{Metadata, OrderBy, object, sort_enum};
+
+object! {
+    /// A model in the registry: a name under which checkpoints are registered as [versions](ModelVersion).
+    ///
+    /// Comes from [`Determined::create_model`](crate::Determined::create_model), [`get_model`](crate::Determined::get_model) and
+    /// [`get_models`](crate::Determined::get_models). The fields are what the master said then; [`reload`](Self::reload) asks again.
+    ///
+    /// ```
+    /// use determined::{CreateModelOptions, testing::MockMaster};
+    /// use serde_json::json;
+    ///
+    /// let master = MockMaster::start();
+    /// let client = master.determined();
+    /// let options = CreateModelOptions::new().description("flowers").labels(["botany"]);
+    /// let mut model = client.create_model_with("iris", options)?;
+    /// model.add_metadata(json!({"dataset": "iris-2"}))?;
+    ///
+    /// let model = client.get_model("iris")?;
+    /// assert_eq!(model.metadata["dataset"], "iris-2");
+    /// assert_eq!(model.labels, ["botany"]);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub struct Model from ModelBody {
+        /// The id.
+        pub model_id: i32 = "id",
+        /// The name, which no other model has.
+        pub name: String,
+        /// What the model is, in words; may be empty.
+        pub description: String,
+        /// When it was created.
+        pub creation_time: Option<Timestamp> as "crate::wire::time",
+        /// When it was last changed.
+        pub last_updated_time: Option<Timestamp> as "crate::wire::time",
+        /// What its users noted about it.
+        pub metadata: Map<String, Value>,
+        /// Its labels.
+        pub labels: Vec<String>,
+        /// The user who created it.
+        pub username: String,
+        /// The workspace it is in. Older masters do not say.
+        pub workspace_id: Option<i32>,
+        /// Whether it is archived: it can be read, but not changed.
+        pub archived: bool,
+    }
+}
+
+sort_enum! {
+    /// What a list of models is sorted by.
+    pub enum ModelSortBy {
+        /// The name.
+        Name = "SORT_BY_NAME",
+        /// The description.
+        Description = "SORT_BY_DESCRIPTION",
+        /// When it was created.
+        CreationTime = "SORT_BY_CREATION_TIME",
+        /// When it was last changed.
+        LastUpdatedTime = "SORT_BY_LAST_UPDATED_TIME",
+        /// How many versions it has.
+        NumVersions = "SORT_BY_NUM_VERSIONS",
+        /// The name of its workspace.
+        Workspace = "SORT_BY_WORKSPACE",
+    }
+}
+
+/// What a new model is to have besides its name. Everything is optional.
+///
+/// ```
+/// use determined::CreateModelOptions;
+/// use serde_json::json;
+///
+/// let options = CreateModelOptions::new()
+///     .description("flowers")
+///     .metadata(json!({"dataset": "iris-2"}))
+///     .labels(["botany", "demo"])
+///     .workspace_name("Uncategorized");
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+#[must_use]
+pub struct CreateModelOptions {
+    description: String,
+    metadata: Option<Metadata>,
+    labels: Option<Vec<String>>,
+    workspace_name: Option<String>,
+}
+
+impl CreateModelOptions {
+    /// No description, metadata or labels, and in the workspace `Uncategorized`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the model is, in words. The default is empty.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = description.into();
+        self
+    }
+
+    /// Metadata: a value that serializes to a JSON object. The default is none.
+    ///
+    /// The master keeps every number as a 64-bit float; `NaN` and the infinities are kept as the words `NaN`, `Infinity` and `-Infinity`.
+    pub fn metadata(mut self, metadata: impl Serialize) -> Self {
+        self.metadata = Some(Metadata::new(&metadata));
+        self
+    }
+
+    /// Labels, none of which may hold a comma. The default is none.
+    pub fn labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.labels = Some(labels.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The workspace to create the model in. The default is `Uncategorized`.
+    pub fn workspace_name(mut self, name: impl Into<String>) -> Self {
+        self.workspace_name = Some(name.into());
+        self
+    }
+}
+
+/// Which models a list is to hold, and in which order. By default all, archived ones too, by name.
+///
+/// ```
+/// use determined::{ModelQuery, ModelSortBy, OrderBy};
+///
+/// let newest_first = ModelQuery::new().name("resnet").sort_by(ModelSortBy::CreationTime).order_by(OrderBy::Descending);
+/// # let _ = newest_first;
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
+pub struct ModelQuery {
+    sort_by: Option<ModelSortBy>,
+    order_by: Option<OrderBy>,
+    name: Option<String>,
+    description: Option<String>,
+    model_id: Option<i32>,
+    workspace_names: Vec<String>,
+    workspace_ids: Vec<i32>,
+    page_size: Option<u32>,
+}
+
+impl ModelQuery {
+    /// All models.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the list is sorted by. The default is [`ModelSortBy::Name`].
+    pub fn sort_by(mut self, sort_by: ModelSortBy) -> Self {
+        self.sort_by = Some(sort_by);
+        self
+    }
+
+    /// In which order. The default is [`OrderBy::Ascending`].
+    pub fn order_by(mut self, order_by: OrderBy) -> Self {
+        self.order_by = Some(order_by);
+        self
+    }
+
+    /// Only models with this in their name, in any case. `%` stands for any text and `_` for any character. The default is all.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Only models with this in their description, by the rules of [`name`](Self::name). The default is all.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Only the model of this id. The default is all.
+    pub fn model_id(mut self, model_id: i32) -> Self {
+        self.model_id = Some(model_id);
+        self
+    }
+
+    /// Only models in the workspaces of these names; names that no workspace has are passed over. The default is all.
+    pub fn workspace_names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.workspace_names = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Only models in the workspaces of these ids; [`workspace_names`](Self::workspace_names) does not count then. The default is all.
+    pub fn workspace_ids(mut self, ids: impl IntoIterator<Item = i32>) -> Self {
+        self.workspace_ids = ids.into_iter().collect();
+        self
+    }
+
+    /// How many an iterator fetches at once. The default is 100. A list is fetched at once.
+    pub fn page_size(mut self, page_size: u32) -> Self {
+        self.page_size = Some(page_size);
+        self
+    }
+
+    fn request(&self, session: &Session) -> Request {
+        let sort_by = self.sort_by.unwrap_or(ModelSortBy::Name);
+        let order_by = self.order_by.unwrap_or(OrderBy::Ascending);
+        session
+            .get("/api/v1/models")
+            .doing("list models")
+            .query("sortBy", sort_by.wire())
+            .query("orderBy", order_by.wire())
+            .query_some("name", self.name.as_ref())
+            .query_some("description", self.description.as_ref())
+            .query_some("id", self.model_id)
+            .query_each("workspaceNames", &self.workspace_names)
+            .query_each("workspaceIds", &self.workspace_ids)
+    }
+}
+
+pub(crate) fn create(session: &Session, name: &str, options: CreateModelOptions) -> Result<Model> {
+    let doing = format!("create model {name:?}");
+    let body = create_body(name, options).map_err(|error| error.doing(doing.clone()))?;
+    let request = session.post("/api/v1/models").doing(doing).json(&body);
+    let model: ModelBody = request.fetch_field("model").map_err(unknown_workspace)?;
+    Ok(model.attach(session))
+}
+
+fn create_body(name: &str, options: CreateModelOptions) -> Result<Value> {
+    name::check(name, "name of the model")?;
+    check_labels(options.labels.as_deref().unwrap_or_default())?;
+    Ok(json!({
+        "name": name,
+        "description": options.description,
+        "labels": options.labels,
+        "metadata": options.metadata.map(Metadata::into_object).transpose()?,
+        "notes": null,
+        "workspaceName": options.workspace_name,
+    }))
+}
+
+pub(crate) fn get(session: &Session, model: NameOrId) -> Result<Model> {
+    let doing = match &model {
+        NameOrId::Name(name) => format!("get model {name:?}"),
+        NameOrId::Id(id) => format!("get model {id}"),
+    };
+    let model = match &model {
+        NameOrId::Name(name) if is_direct(name) => {
+            let request = session.get(route!("/api/v1/models/{}", name));
+            request.doing(doing).fetch_field("model")
+        }
+        NameOrId::Name(name) => find(session, name).map_err(|error| error.doing(doing)),
+        NameOrId::Id(id) if *id > 0 => {
+            let request = session.get(route!("/api/v1/models/{}", id));
+            request.doing(doing).fetch_field("model")
+        }
+        // The master would look for a model of that name.
+        NameOrId::Id(_) => Err(Error::invalid_input("the ids of models begin at 1").doing(doing)),
+    };
+    model.map(|model: ModelBody| model.attach(session))
+}
+
+/// Whether a name stands for its model in a route.
+fn is_direct(name: &str) -> bool {
+    // What follows a colon is a verb to the master, and a number is an id.
+    name::fits_route(name) && !name.contains(':') && !is_number(name) && !name.is_empty()
+}
+
+fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Finds a model whose name cannot stand in a route.
+fn find(session: &Session, name: &str) -> Result<ModelBody> {
+    name::check(name, "name of the model")?;
+    if is_number(name) {
+        return Err(Error::invalid_input(
+            "no model has a name of digits alone; give an id as a number",
+        ));
+    }
+    let request = session
+        .get("/api/v1/models")
+        .query("name", name::pattern(name));
+    let models: Option<Vec<ModelBody>> = request.clone().fetch_field("models")?;
+    name::pick("model", name, models.unwrap_or_default(), |model| {
+        &model.name
+    })
+    .map_err(|error| request.explain(error))
+}
+
+pub(crate) fn list(session: &Session, query: &ModelQuery) -> Result<Vec<Model>> {
+    start(session, query.request(session))?.collect()
+}
+
+pub(crate) fn pages(session: &Session, query: &ModelQuery) -> Result<Pages<Model>> {
+    let limit = query.page_size.unwrap_or(100).max(1);
+    start(session, query.request(session).query("limit", limit))
+}
+
+fn start(session: &Session, request: Request) -> Result<Pages<Model>> {
+    let session = session.clone();
+    Pages::start(request, "models", move |body: ModelBody| {
+        body.attach(&session)
+    })
+}
+
+pub(crate) fn labels(session: &Session) -> Result<Vec<String>> {
+    let request = session
+        .get("/api/v1/model/labels")
+        .doing("list the labels of models");
+    let labels: Option<Vec<String>> = request.fetch_field("labels")?;
+    Ok(labels.unwrap_or_default())
+}
+
+/// The master keeps labels in one text, with commas between them.
+fn check_labels(labels: &[String]) -> Result<()> {
+    match labels.iter().find(|label| label.contains(',')) {
+        Some(label) => Err(Error::invalid_input(format!(
+            "the label {label:?} holds a comma, at which the master would cut it"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The master says 500 where it means that there is no such workspace.
+fn unknown_workspace(error: Error) -> Error {
+    match error.server_message() {
+        Some(said)
+            if said.starts_with("failed to get workspace") && said.ends_with("not found") =>
+        {
+            error.with_kind(ErrorKind::NotFound)
+        }
+        _ => error,
+    }
+}
+
+impl Model {
+    /// Asks the master again and fills all fields anew. `GET /api/v1/models/{name}`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the model is deleted.
+    ///
+    /// ```
+    /// # use determined::testing::MockMaster;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// let mut model = client.create_model("iris")?;
+    /// client.get_model("iris")?.set_description("flowers")?;
+    /// model.reload()?;
+    /// assert_eq!(model.description, "flowers");
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn reload(&mut self) -> Result<()> {
+        *self = self.fetch()?.attach(&self.session);
+        Ok(())
+    }
+
+    /// The version of this number. `GET /api/v1/models/{name}/versions/{number}`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such version.
+    ///
+    /// ```no_run
+    /// # let model = determined::client::get_model("iris")?;
+    /// let path = model.get_version(3)?.checkpoint.download()?;
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn get_version(&self, version: i32) -> Result<ModelVersion> {
+        let request = self
+            .session
+            .get(self.route(&route!("/versions/{}", version)));
+        let version: ModelVersionBody = request
+            .doing(format!("get version {version} of model {:?}", self.name))
+            .fetch_field("modelVersion")?;
+        Ok(version.attach(&self.session))
+    }
+
+    /// The version with the highest number, or `None` if no version is registered.
+    ///
+    /// `GET /api/v1/models/{name}/versions`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the model is deleted.
+    ///
+    /// ```
+    /// # use determined::testing::MockMaster;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// let model = client.create_model("iris")?;
+    /// assert!(model.latest_version()?.is_none());
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn latest_version(&self) -> Result<Option<ModelVersion>> {
+        let versions: Option<Vec<ModelVersionBody>> = self
+            .session
+            .get(self.route("/versions"))
+            .doing(format!("get the latest version of model {:?}", self.name))
+            .query("limit", 1)
+            .query("sortBy", "SORT_BY_VERSION")
+            .query("orderBy", OrderBy::Descending.wire())
+            .fetch_field("modelVersions")?;
+        let latest = versions.unwrap_or_default().into_iter().next();
+        Ok(latest.map(|version| version.attach(&self.session)))
+    }
+
+    /// All versions, the newest first. `GET /api/v1/models/{name}/versions`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the model is deleted.
+    ///
+    /// ```no_run
+    /// # let model = determined::client::get_model("iris")?;
+    /// for version in model.get_versions()? {
+    ///     println!("{} {} {}", version.model_version, version.name, version.checkpoint.uuid);
+    /// }
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    #[doc(alias = "list_versions")]
+    pub fn get_versions(&self) -> Result<Vec<ModelVersion>> {
+        self.get_versions_with(ModelVersionQuery::new())
+    }
+
+    /// [`get_versions`](Self::get_versions) in another order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get_versions`](Self::get_versions).
+    ///
+    /// ```no_run
+    /// # use determined::{ModelVersionQuery, OrderBy};
+    /// # let model = determined::client::get_model("iris")?;
+    /// let oldest_first = model.get_versions_with(ModelVersionQuery::new().order_by(OrderBy::Ascending))?;
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn get_versions_with(&self, query: ModelVersionQuery) -> Result<Vec<ModelVersion>> {
+        self.start_versions(self.versions(&query))?.collect()
+    }
+
+    /// [`get_versions_with`](Self::get_versions_with), fetched page by page as the iterator goes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get_versions`](Self::get_versions), now for the first page and then as an item.
+    ///
+    /// ```no_run
+    /// # use determined::ModelVersionQuery;
+    /// # let model = determined::client::get_model("iris")?;
+    /// for version in model.iter_versions_with(ModelVersionQuery::new().page_size(20))? {
+    ///     println!("{}", version?.model_version);
+    /// }
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn iter_versions_with(&self, query: ModelVersionQuery) -> Result<Pages<ModelVersion>> {
+        let limit = query.page_size.unwrap_or(100).max(1);
+        self.start_versions(self.versions(&query).query("limit", limit))
+    }
+
+    fn versions(&self, query: &ModelVersionQuery) -> Request {
+        let order_by = query.order_by.unwrap_or(OrderBy::Descending);
+        self.session
+            .get(self.route("/versions"))
+            .doing(format!("list the versions of model {:?}", self.name))
+            .query("orderBy", order_by.wire())
+    }
+
+    fn start_versions(&self, request: Request) -> Result<Pages<ModelVersion>> {
+        let session = self.session.clone();
+        Pages::start(request, "modelVersions", move |body: ModelVersionBody| {
+            body.attach(&session)
+        })
+    }
+
+    /// Registers a checkpoint as the next version. `POST /api/v1/models/{name}/versions`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such checkpoint; [`Api`](ErrorKind::Api) if it is not completed, or the model is
+    /// archived.
+    ///
+    /// ```no_run
+    /// # use determined::client;
+    /// let best = client::get_experiment(4)?.top_checkpoint()?;
+    /// let version = client::get_model("iris")?.register_version(&best.uuid)?;
+    /// println!("iris {}", version.model_version);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn register_version(&self, checkpoint_uuid: &str) -> Result<ModelVersion> {
+        let doing = format!(
+            "register {checkpoint_uuid} as a version of model {:?}",
+            self.name
+        );
+        if let Err(error) = name::check(checkpoint_uuid, "uuid of the checkpoint") {
+            return Err(error.doing(doing));
+        }
+        let version: ModelVersionBody = self
+            .session
+            .post(self.route("/versions"))
+            .doing(doing)
+            .json(&json!({"checkpointUuid": checkpoint_uuid, "modelName": self.name}))
+            .fetch_field("modelVersion")?;
+        Ok(version.attach(&self.session))
+    }
+
+    /// Adds to the metadata; what is there under the same key is replaced.
+    ///
+    /// The master's metadata is read first and written back with the addition, so what others added since this object was fetched stays.
+    /// The master keeps every number as a 64-bit float; `NaN` and the infinities are kept as the words `NaN`, `Infinity` and `-Infinity`.
+    /// `GET`, then `PATCH /api/v1/models/{name}`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if `metadata` is no JSON object; [`NotFound`](ErrorKind::NotFound) if the model is deleted;
+    /// [`Api`](ErrorKind::Api) if it is archived.
+    ///
+    /// ```
+    /// # use determined::testing::MockMaster;
+    /// # use serde_json::json;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// let mut model = client.create_model("iris")?;
+    /// model.add_metadata(json!({"dataset": "iris-2", "reviewed": true}))?;
+    /// assert_eq!(model.metadata["reviewed"], true);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn add_metadata(&mut self, metadata: impl Serialize) -> Result<()> {
+        let doing = format!("add metadata to model {:?}", self.name);
+        match Metadata::new(&metadata).into_object() {
+            Ok(additions) => self.edit_metadata(doing, |metadata| metadata.extend(additions)),
+            Err(error) => Err(error.doing(doing)),
+        }
+    }
+
+    /// Takes keys out of the metadata; those that are not there are no error.
+    ///
+    /// Reads before it writes, like [`add_metadata`](Self::add_metadata), and over the same routes.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the model is deleted; [`Api`](ErrorKind::Api) if it is archived.
+    ///
+    /// ```
+    /// # use determined::{CreateModelOptions, testing::MockMaster};
+    /// # use serde_json::json;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// let mut model = client.create_model_with("iris", CreateModelOptions::new().metadata(json!({"draft": true})))?;
+    /// model.remove_metadata(["draft"])?;
+    /// assert!(model.metadata.is_empty());
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn remove_metadata(
+        &mut self,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<()> {
+        let doing = format!("remove metadata from model {:?}", self.name);
+        self.edit_metadata(doing, |metadata| {
+            for key in keys {
+                metadata.remove(key.as_ref());
+            }
+        })
+    }
+
+    /// Changes the metadata that the master has now: writing replaces it whole.
+    fn edit_metadata(
+        &mut self,
+        doing: String,
+        edit: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<()> {
+        let mut metadata = self.fetch()?.metadata;
+        edit(&mut metadata);
+        self.patch(doing, json!({"metadata": metadata}))
+    }
+
+    /// Replaces the labels. The master drops repeated ones. `PATCH /api/v1/models/{name}`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if a label holds a comma; [`NotFound`](ErrorKind::NotFound) if the model is deleted;
+    /// [`Api`](ErrorKind::Api) if it is archived.
+    ///
+    /// ```
+    /// # use determined::testing::MockMaster;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// let mut model = client.create_model("iris")?;
+    /// model.set_labels(["botany", "demo"])?;
+    /// assert_eq!(client.get_model("iris")?.labels, ["botany", "demo"]);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn set_labels(
+        &mut self,
+        labels: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<()> {
+        let doing = format!("set the labels of model {:?}", self.name);
+        let labels: Vec<String> = labels.into_iter().map(Into::into).collect();
+        match check_labels(&labels) {
+            Ok(()) => self.patch(doing, json!({"labels": labels})),
+            Err(error) => Err(error.doing(doing)),
+        }
+    }
+
+    /// Replaces the description; an empty one clears it. `PATCH /api/v1/models/{name}`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the model is deleted; [`Api`](ErrorKind::Api) if it is archived.
+    ///
+    /// ```
+    /// # use determined::testing::MockMaster;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// let mut model = client.create_model("iris")?;
+    /// model.set_description("flowers")?;
+    /// assert_eq!(client.get_model("iris")?.description, "flowers");
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn set_description(&mut self, description: &str) -> Result<()> {
+        let doing = format!("set the description of model {:?}", self.name);
+        self.patch(doing, json!({"description": description}))
+    }
+
+    /// Moves the model to another workspace, then [reloads](Self::reload) it. `PATCH /api/v1/models/{name}`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the model is deleted, or no workspace bears exactly this name;
+    /// [`Forbidden`](ErrorKind::Forbidden) without the right to put models there; [`Api`](ErrorKind::Api) if the model is archived.
+    ///
+    /// ```
+    /// # use determined::testing::MockMaster;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// let workspace = client.create_workspace("lab")?;
+    /// let mut model = client.create_model("iris")?;
+    /// model.move_to_workspace("lab")?;
+    /// assert_eq!(model.workspace_id, Some(workspace.id));
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn move_to_workspace(&mut self, workspace_name: &str) -> Result<()> {
+        let doing = format!("move model {:?} to workspace {workspace_name:?}", self.name);
+        if let Err(error) = name::check(workspace_name, "name of the workspace") {
+            return Err(error.doing(doing));
+        }
+        self.patch(doing, json!({"workspaceName": workspace_name}))
+            .map_err(unknown_workspace)?;
+        // The answer does not say which workspace it is now.
+        self.reload()
+    }
+
+    /// Archives the model: it can be read, but not changed. `POST /api/v1/models/{name}/archive`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the model is deleted.
+    ///
+    /// ```
+    /// # use determined::testing::MockMaster;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// let mut model = client.create_model("iris")?;
+    /// model.archive()?;
+    /// assert!(model.archived && model.set_description("flowers").is_err());
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn archive(&mut self) -> Result<()> {
+        self.session
+            .post(self.route("/archive"))
+            .doing(format!("archive model {:?}", self.name))
+            .send()?;
+        self.archived = true;
+        Ok(())
+    }
+
+    /// Takes the model out of the archive. `POST /api/v1/models/{name}/unarchive`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the model is deleted.
+    ///
+    /// ```
+    /// # use determined::testing::MockMaster;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// # let mut model = client.create_model("iris")?;
+    /// model.archive()?;
+    /// model.unarchive()?;
+    /// assert!(!model.archived);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn unarchive(&mut self) -> Result<()> {
+        self.session
+            .post(self.route("/unarchive"))
+            .doing(format!("unarchive model {:?}", self.name))
+            .send()?;
+        self.archived = false;
+        Ok(())
+    }
+
+    /// Deletes the model with all its versions; their checkpoints stay. `DELETE /api/v1/models/{name}`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if it is deleted already; [`Forbidden`](ErrorKind::Forbidden) if another user created it and this
+    /// one is no administrator.
+    ///
+    /// ```
+    /// # use determined::testing::MockMaster;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// let model = client.create_model("iris")?;
+    /// model.delete()?;
+    /// assert!(client.get_model("iris").unwrap_err().is_not_found());
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn delete(&self) -> Result<()> {
+        self.session
+            .delete(self.route(""))
+            .doing(format!("delete model {:?}", self.name))
+            .send()
+    }
+
+    fn route(&self, rest: &str) -> String {
+        model_route(&self.name, self.model_id) + rest
+    }
+
+    fn fetch(&self) -> Result<ModelBody> {
+        self.session
+            .get(self.route(""))
+            .doing(format!("get model {:?}", self.name))
+            .fetch_field("model")
+    }
+
+    /// Changes some fields, and takes over what the master made of them.
+    fn patch(&mut self, doing: String, change: Value) -> Result<()> {
+        let changed: ModelBody = self
+            .session
+            .patch(self.route(""))
+            .doing(doing)
+            .json(&change)
+            .fetch_field("model")?;
+        // The answer leaves out the id, the user and the workspace.
+        self.description = changed.description;
+        self.metadata = changed.metadata;
+        self.labels = changed.labels;
+        self.last_updated_time = changed.last_updated_time;
+        Ok(())
+    }
+}
+
+/// Where a model is on the master: by its name, as long as that can stand in a route.
+pub(crate) fn model_route(name: &str, id: i32) -> String {
+    if is_direct(name) {
+        route!("/api/v1/models/{}", name)
+    } else {
+        route!("/api/v1/models/{}", id)
+    }
+}
