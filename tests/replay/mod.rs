@@ -1,0 +1,289 @@
+//! A master that holds a recorded conversation, and the comparison of what comes out of it.
+
+mod deviations;
+mod json;
+mod recording;
+mod same;
+mod script;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use determined::{Determined, Error, ErrorKind, LoginOptions, Proxy, Result, TokenStore};
+use serde::Serialize;
+
+pub use self::deviations::Deviations;
+use self::deviations::{Ours, Outcome};
+pub use self::recording::directory;
+use self::recording::{Call, Raised, Recording, Response};
+use self::same::disagreement;
+use self::script::Step;
+use crate::support::{After, RawMaster, Seen, answer, chunk, start_chunked};
+
+/// The password of the users in recordings of today's master; those of the oldest have a blank one.
+pub const PASSWORD: &str = "Passw0rd.test";
+
+/// One scenario under way. [`finish`](Self::finish) it.
+#[must_use]
+pub struct Replay {
+    scenario: String,
+    master: RawMaster,
+    conversation: Arc<Mutex<Conversation>>,
+    calls: VecDeque<Call>,
+    outcomes: Vec<Outcome>,
+    is_finished: bool,
+}
+
+impl Replay {
+    pub fn start(scenario: &str) -> Self {
+        Self::start_with(scenario, &[])
+    }
+
+    /// Starts with other text in place of some of the recording: directories, above all.
+    pub fn start_with(scenario: &str, replacements: &[(&str, &str)]) -> Self {
+        let recording = Recording::read(scenario, replacements);
+        Self::of(scenario, recording, Deviations::read().of(scenario))
+    }
+
+    fn of(scenario: &str, recording: Recording, deviations: Deviations) -> Self {
+        let conversation = Arc::new(Mutex::new(Conversation {
+            steps: deviations.script(&recording.exchanges).into(),
+            answered: None,
+            problem: None,
+        }));
+        let shared = Arc::clone(&conversation);
+        let master = RawMaster::start_bare(move |seen, stream| {
+            let response = lock(&shared).answer(seen);
+            write(&response, stream)
+        });
+        Self {
+            scenario: scenario.to_owned(),
+            master,
+            conversation,
+            calls: recording.calls.into(),
+            outcomes: deviations.result,
+            is_finished: false,
+        }
+    }
+
+    /// Options to log in here with.
+    pub fn login_options(&self, user: &str, password: &str) -> LoginOptions {
+        LoginOptions::new()
+            .master(&self.master.url)
+            .user(user)
+            .password(password)
+            .token_store(TokenStore::None)
+            .proxy(Proxy::None)
+            .environment([("HOME", "/nonexistent")])
+    }
+
+    /// Logs in before the calls that were recorded.
+    #[track_caller]
+    pub fn client(&self, user: &str) -> Determined {
+        self.done(Determined::new(self.login_options(user, PASSWORD)))
+    }
+
+    /// What a call gave that was not recorded but that others stand on.
+    #[track_caller]
+    pub fn done<T>(&self, outcome: Result<T>) -> T {
+        self.check_requests();
+        outcome.unwrap_or_else(|error| panic!("{}: {error}", self.scenario))
+    }
+
+    /// Compares what a call returned with what Python's returned, and gives it.
+    #[track_caller]
+    pub fn returns<T: Serialize>(&mut self, call: &str, outcome: Result<T>) -> T {
+        let (recorded, deviation) = self.next_call(call);
+        let value = outcome.unwrap_or_else(|error| panic!("{call}: {error}"));
+        let expected = match (deviation.map(|outcome| outcome.ours), recorded.raised) {
+            (Some(Ours::Returns(json)), _) => serde_json::from_str(&json).unwrap(),
+            (None, None) => recorded.returned,
+            (Some(_), _) => panic!("{call}: deviations.toml says that it does not return"),
+            (None, Some(raised)) => panic!("{call}: Python raised {}", raised.message),
+        };
+        let ours = serde_json::to_value(&value).unwrap();
+        if let Some(disagreement) = disagreement(&ours, &expected) {
+            panic!("{call}: what it returned: {disagreement}");
+        }
+        value
+    }
+
+    /// Compares how a call failed with how Python's failed.
+    #[track_caller]
+    pub fn raises<T: Debug>(&mut self, call: &str, kind: ErrorKind, outcome: Result<T>) -> Error {
+        let (recorded, deviation) = self.next_call(call);
+        let error = outcome.expect_err(call);
+        assert_eq!(error.kind(), kind, "{call}: {error}");
+        match (deviation.map(|outcome| outcome.ours), recorded.raised) {
+            (Some(Ours::Raises(expected)), _) => {
+                assert_eq!(expected, format!("{kind:?}"), "{call}")
+            }
+            (None, Some(raised)) => self.check_error(call, &error, &raised),
+            (Some(_), _) => panic!("{call}: deviations.toml says that it does not fail"),
+            (None, None) => panic!("{call}: Python did not fail, but here: {error}"),
+        }
+        error
+    }
+
+    /// Passes over a call that cannot be made here.
+    #[track_caller]
+    pub fn absent(&mut self, call: &str) {
+        let (_, deviation) = self.next_call(call);
+        assert!(
+            matches!(
+                deviation.map(|outcome| outcome.ours),
+                Some(Ours::Absent(true))
+            ),
+            "{call}: deviations.toml does not say why it is absent"
+        );
+    }
+
+    /// The whole recording was gone through.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.is_finished = true;
+        self.check_requests();
+        if let Some(step) = lock(&self.conversation).steps.front() {
+            let Step { name, request, .. } = step;
+            panic!(
+                "{}: not asked: {name}, {} {}?{}",
+                self.scenario, request.method, request.path, request.query
+            );
+        }
+        if let Some(call) = self.calls.front() {
+            panic!("{}: not called: {}", self.scenario, call.call);
+        }
+        if let Some(outcome) = self.outcomes.first() {
+            panic!(
+                "{}: the deviation of {} is for no call",
+                self.scenario, outcome.call
+            );
+        }
+    }
+
+    /// The next recorded call, which is this one, and how ours comes out differently.
+    #[track_caller]
+    fn next_call(&mut self, call: &str) -> (Call, Option<Outcome>) {
+        self.check_requests();
+        let next = self.calls.pop_front();
+        let next = next.unwrap_or_else(|| panic!("{call}: no more calls were recorded"));
+        assert_eq!(next.call, call, "another call was recorded");
+        let deviation = self
+            .outcomes
+            .iter()
+            .position(|outcome| outcome.call == call);
+        (next, deviation.map(|place| self.outcomes.remove(place)))
+    }
+
+    /// Fails on a request that was not the recorded one.
+    #[track_caller]
+    fn check_requests(&self) {
+        if let Some(problem) = &lock(&self.conversation).problem {
+            panic!("{}: {problem}", self.scenario);
+        }
+    }
+
+    #[track_caller]
+    fn check_error(&self, call: &str, error: &Error, raised: &Raised) {
+        let is_ours = match raised.kind.as_str() {
+            "NotFoundException" => error.is_not_found(),
+            "UnauthenticatedException" => error.kind() == ErrorKind::Unauthenticated,
+            "APIException" => error.status().is_some() && !error.is_not_found(),
+            // What Python finds wrong by itself, in its own words.
+            "AssertionError" | "TypeError" | "ValueError" => error.status().is_none(),
+            other => panic!("{call}: what is {other}?"),
+        };
+        assert!(
+            is_ours,
+            "{call}: Python raised {}, but here: {error}",
+            raised.kind
+        );
+        let conversation = lock(&self.conversation);
+        if let Some(refusal) = &conversation.answered
+            && refusal.status >= 300
+            && error.status().is_some()
+        {
+            assert_eq!(error.status(), Some(refusal.status), "{call}: {error}");
+            assert_eq!(
+                error.server_message(),
+                refusal.body.refusal(),
+                "{call}: {error}"
+            );
+        }
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        assert!(
+            self.is_finished || thread::panicking(),
+            "{}: finish() was not called",
+            self.scenario
+        );
+    }
+}
+
+/// Where the conversation stands.
+struct Conversation {
+    steps: VecDeque<Step>,
+    /// The last answer.
+    answered: Option<Response>,
+    /// The first request that was not the recorded one.
+    problem: Option<String>,
+}
+
+impl Conversation {
+    fn answer(&mut self, seen: &Seen) -> Response {
+        let expected = self.steps.pop_front();
+        let checked = match &expected {
+            Some(step) => step.check(seen).map_err(|why| {
+                let Step { name, request, .. } = step;
+                format!(
+                    "{why}; {name} is {} {}?{}",
+                    request.method, request.path, request.query
+                )
+            }),
+            None => Err("the recording is at its end".to_owned()),
+        };
+        if let Err(why) = checked {
+            let problem = format!("{} {}: {why}", seen.method, seen.target);
+            self.problem.get_or_insert(problem);
+        }
+        match (expected, &self.problem) {
+            (Some(step), None) => self.answered.insert(step.answer).clone(),
+            _ => Response {
+                // Nothing is done again on account of this.
+                status: 418,
+                headers: Default::default(),
+                body: Default::default(),
+            },
+        }
+    }
+}
+
+fn lock(conversation: &Mutex<Conversation>) -> MutexGuard<'_, Conversation> {
+    conversation.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes an answer: a stream in chunks, anything else with its length.
+fn write(response: &Response, stream: &mut impl Write) -> io::Result<After> {
+    let pieces = response.body.pieces();
+    if response.body.json_lines.is_some() {
+        assert_eq!(response.status, 200);
+        start_chunked(stream)?;
+        for piece in &pieces {
+            chunk(stream, piece)?;
+        }
+        chunk(stream, b"")?;
+        return Ok(After::KeepOpen);
+    }
+    let headers: Vec<_> = (response.headers.iter())
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    answer(stream, response.status, &headers, &pieces.concat())
+}
