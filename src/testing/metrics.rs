@@ -1,10 +1,25 @@
-//! Metrics.
+//! Metrics: what trials report, how it is streamed, and what it amounts to.
 
+use super::checkpoints::uuid_of;
+use super::failure::Failure;
+use super::http::Response;
+use super::router::{Answer, Call, Route};
 use super::trials::Trial;
 use super::wire;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::get("/api/v1/trials/metrics/trial_metrics", of_group).streaming(),
+    Route::get("/api/v1/trials/metrics/training_metrics", of_training).streaming(),
+    Route::get("/api/v1/trials/metrics/validation_metrics", of_validation).streaming(),
+    Route::get("/api/v1/checkpoints/{}/metrics", of_checkpoint),
+];
+
+/// How many reports stand in a line of a stream at most.
+const BATCH: usize = 1000;
 
 /// What a trial reported at some step.
 #[derive(Debug, Clone)]
@@ -19,6 +34,100 @@ pub(super) struct Report {
     /// A later run has made it void.
     pub(super) archived: bool,
     pub(super) metrics: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportOnWire {
+    trial_id: i32,
+    end_time: String,
+    metrics: Value,
+    total_batches: i32,
+    archived: bool,
+    id: i32,
+    trial_run_id: i32,
+    group: String,
+}
+
+impl ReportOnWire {
+    fn new(trial: i32, report: &Report) -> Self {
+        let metrics = wire::object_through_struct(&report.metrics);
+        // The text of the time comes out of the database with milliseconds.
+        let end_time = Timestamp::from_millisecond(report.end_time.as_millisecond());
+        Self {
+            trial_id: trial,
+            end_time: format!("{:.3}", end_time.unwrap_or(report.end_time)),
+            metrics: match report.group.as_str() {
+                "validation" => json!({"validation_metrics": metrics}),
+                _ => json!({"avg_metrics": metrics, "batch_metrics": null}),
+            },
+            total_batches: report.steps,
+            archived: report.archived,
+            id: report.id,
+            trial_run_id: report.run,
+            group: report.group.clone(),
+        }
+    }
+}
+
+fn of_group(call: &mut Call<'_>) -> Answer {
+    let group = call.query.text("group").unwrap_or("").to_owned();
+    stream(call, &group)
+}
+
+fn of_training(call: &mut Call<'_>) -> Answer {
+    stream(call, "training")
+}
+
+fn of_validation(call: &mut Call<'_>) -> Answer {
+    stream(call, "validation")
+}
+
+/// Streams what the trials have reported so far; no line mixes trials.
+fn stream(call: &Call<'_>, group: &str) -> Answer {
+    #[derive(Serialize)]
+    struct Line {
+        result: Batch,
+    }
+    #[derive(Serialize)]
+    struct Batch {
+        metrics: Vec<ReportOnWire>,
+    }
+    let mut ids = call.query.ints("trialIds")?;
+    if ids.is_empty() {
+        return Err(Failure::invalid("must specify at least one trialId"));
+    }
+    ids.sort_unstable();
+    let mut lines = Vec::new();
+    for id in ids {
+        let trial = call.state.trial(i32::try_from(id).unwrap_or(0))?;
+        let mut reports: Vec<&Report> = trial.reports_of(group).collect();
+        reports.sort_by_key(|report| (report.run, report.steps));
+        for batch in reports.chunks(BATCH) {
+            let metrics = batch
+                .iter()
+                .map(|report| ReportOnWire::new(trial.id, report));
+            lines.push(Line {
+                result: Batch {
+                    metrics: metrics.collect(),
+                },
+            });
+        }
+    }
+    Ok(Response::stream(200, "application/json", move |out| {
+        for line in &lines {
+            serde_json::to_writer(&mut *out, line)?;
+            out.write_all(b"\n")?;
+            out.flush()?;
+        }
+        Ok(())
+    }))
+}
+
+/// Nothing that this master runs reports metrics of inference for a checkpoint.
+fn of_checkpoint(call: &mut Call<'_>) -> Answer {
+    call.state.checkpoint(&uuid_of(call)?)?;
+    Ok(Response::json(&json!({"metrics": []})))
 }
 
 /// What a trial's reports amount to, by group and metric.

@@ -21,6 +21,7 @@ mod http;
 mod logs;
 mod metrics;
 mod models;
+mod pools;
 mod projects;
 mod router;
 mod searcher;
@@ -28,6 +29,7 @@ mod simulation;
 mod state;
 mod trials;
 mod users;
+mod versions;
 mod wire;
 mod workspaces;
 

@@ -209,6 +209,13 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         super::experiments::ROUTES,
         super::trials::ROUTES,
         super::checkpoints::ROUTES,
+        super::metrics::ROUTES,
+        super::logs::ROUTES,
+        super::models::ROUTES,
+        super::versions::ROUTES,
+        super::workspaces::ROUTES,
+        super::projects::ROUTES,
+        super::pools::ROUTES,
     ]
     .into_iter()
     .flatten()

@@ -7,6 +7,7 @@ use super::failure::{Code, Failure};
 use super::folder::Folder;
 use super::http::Request;
 use super::models::Model as RegistryModel;
+use super::pools::Pools;
 use super::projects::Project;
 use super::simulation::{Agenda, Model};
 use super::trials::Trial;
@@ -150,6 +151,7 @@ pub(super) struct State {
     pub(super) agenda: Agenda,
     pub(super) model: Model,
     pub(super) folder: Folder,
+    pub(super) started: Timestamp,
     pub(super) master_id: String,
     pub(super) cluster_id: String,
     /// How many slots the one agent has.
@@ -167,6 +169,8 @@ pub(super) struct State {
     /// By uuid.
     pub(super) checkpoints: BTreeMap<String, Checkpoint>,
     pub(super) models: Table<RegistryModel>,
+    pub(super) last_version_id: i32,
+    pub(super) pools: Pools,
     pub(super) last_log_id: u64,
     pub(super) last_report_id: i32,
 }
@@ -178,6 +182,7 @@ impl State {
             agenda: Agenda::default(),
             model,
             folder,
+            started: Timestamp::now(),
             master_id: uuid(),
             cluster_id: uuid(),
             slots,
@@ -191,6 +196,8 @@ impl State {
             storages: Vec::new(),
             checkpoints: BTreeMap::new(),
             models: Table::default(),
+            last_version_id: 0,
+            pools: Pools::default(),
             last_log_id: 0,
             last_report_id: 0,
         }

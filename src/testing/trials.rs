@@ -1,6 +1,7 @@
 //! Trials.
 
 use super::checkpoints::Checkpoint;
+use super::clock::Moment;
 use super::experiments::RunState;
 use super::failure::Failure;
 use super::http::Response;
@@ -46,6 +47,8 @@ pub(super) struct Trial {
     pub(super) hparams: Map<String, Value>,
     pub(super) start_time: Timestamp,
     pub(super) end_time: Option<Timestamp>,
+    /// When it ended, in simulated time.
+    pub(super) ended_at: Option<Moment>,
     pub(super) state: RunState,
     /// Says more of a trial that is active.
     pub(super) stage: Stage,
@@ -84,6 +87,7 @@ impl Trial {
             hparams,
             start_time,
             end_time: None,
+            ended_at: None,
             state: RunState::Active,
             stage: Stage::Queued,
             restarts: 0,

@@ -5,14 +5,12 @@ use crate::testing::archive::{ModelDefinition, ModelFile};
 use crate::testing::config::{Submitted, keep_storage_under};
 use crate::testing::failure::Failure;
 use crate::testing::http::Response;
+use crate::testing::pools;
 use crate::testing::router::{Answer, Call};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-/// The one resource pool.
-pub(in crate::testing) const POOL: &str = "default";
 
 /// The type of a directory among submitted files, as a tar archive has it.
 const DIRECTORY: u32 = b'5' as u32;
@@ -128,7 +126,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     let unresolved = config.clone();
     let pool = &mut config["resources"]["resource_pool"];
     if pool.as_str().is_none_or(str::is_empty) {
-        *pool = POOL.into();
+        *pool = pools::DEFAULT.into();
     }
     let id = call
         .state
@@ -222,7 +220,7 @@ fn check_resources(
     workspace_id: i32,
 ) -> Result<(), Failure> {
     if let Some(pool) = submitted.text_at(&["resources", "resource_pool"])
-        && pool != POOL
+        && !call.state.pools.available_to(workspace_id).contains(&pool)
     {
         return Err(Failure::invalid(format!(
             "invalid resource configuration: rpc error: code = InvalidArgument desc = resource pool {pool} \

@@ -281,13 +281,7 @@ impl State {
     pub(super) fn schedule(&mut self) {
         let mut waiting = VecDeque::new();
         while let Some(id) = self.queue.pop_front() {
-            let taken: usize = self
-                .trials
-                .values()
-                .filter(|trial| trial.holds_slots)
-                .map(|trial| trial.slots)
-                .sum();
-            let free = self.slots.saturating_sub(taken);
+            let free = self.slots.saturating_sub(self.slots_taken());
             let now = self.time.stamp();
             match self.trials.get_mut(id) {
                 Some(trial) if trial.slots <= free => {
@@ -300,6 +294,15 @@ impl State {
             }
         }
         self.queue = waiting;
+    }
+
+    /// How many slots are in use.
+    pub(super) fn slots_taken(&self) -> usize {
+        self.trials
+            .values()
+            .filter(|trial| trial.holds_slots)
+            .map(|trial| trial.slots)
+            .sum()
     }
 
     /// Takes a trial's slots back.
@@ -463,10 +466,11 @@ impl State {
     /// A trial has reached its last state; its searcher may have another.
     pub(super) fn end_trial(&mut self, id: i32, state: RunState) {
         self.release(id);
-        let now = self.time.stamp();
+        let (now, moment) = (self.time.stamp(), self.time.present());
         let Some(trial) = self.trials.get_mut(id) else {
             return;
         };
+        trial.ended_at = Some(moment);
         trial.state = state;
         trial.end_time = Some(now);
         trial.script = None;
