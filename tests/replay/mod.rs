@@ -88,6 +88,13 @@ impl Replay {
         self.done(Determined::new(self.login_options(user, PASSWORD)))
     }
 
+    /// Logs in by a call that was recorded.
+    #[track_caller]
+    pub fn logged_in(&mut self, call: &str, outcome: Result<Determined>) -> Determined {
+        self.next_call(call);
+        self.done(outcome)
+    }
+
     /// What a call gave that was not recorded but that others stand on.
     #[track_caller]
     pub fn done<T>(&self, outcome: Result<T>) -> T {
@@ -99,7 +106,7 @@ impl Replay {
     #[track_caller]
     pub fn returns<T: Serialize>(&mut self, call: &str, outcome: Result<T>) -> T {
         let (recorded, deviation) = self.next_call(call);
-        let value = outcome.unwrap_or_else(|error| panic!("{call}: {error}"));
+        let value = self.done(outcome);
         let expected = match (deviation.map(|outcome| outcome.ours), recorded.raised) {
             (Some(Ours::Returns(json)), _) => serde_json::from_str(&json).unwrap(),
             (None, None) => recorded.returned,

@@ -21,3 +21,16 @@ fn a_wrong_password_is_refused() {
     replay.raises(call, ErrorKind::Unauthenticated, Determined::new(options));
     replay.finish();
 }
+
+#[test]
+fn a_password_logs_in() {
+    let mut replay = Replay::start("login_password");
+    let options = replay.login_options("determined", PASSWORD);
+    let call = "Determined(master=URL, user=U, password=P)";
+    let client = Determined::new(options);
+    let client = replay.logged_in(call, client);
+    replay.returns("d.whoami()", client.whoami());
+    let username = client.get_session_username();
+    replay.returns("d.get_session_username()", Ok(username));
+    replay.finish();
+}

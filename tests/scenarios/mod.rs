@@ -1,6 +1,10 @@
 //! The scenarios, by resource.
 
 mod login;
+mod models;
+mod oldest_master;
+mod users;
+mod workspaces;
 
 use std::fs;
 use std::path::Path;

@@ -1,0 +1,78 @@
+//! Version 0.21.0 of the SDK with a master of that version.
+
+use determined::{CreateModelOptions, Determined, ErrorKind, ModelQuery, ModelSortBy, OrderBy};
+use serde_json::json;
+
+use crate::replay::Replay;
+
+/// Logs in with a blank password, as the scenarios do.
+fn client(replay: &mut Replay, user: &str) -> Determined {
+    let call = format!("Determined(master=URL, user='{user}', password='')");
+    let client = Determined::new(replay.login_options(user, ""));
+    replay.logged_in(&call, client)
+}
+
+#[test]
+fn models_of_the_oldest_master() {
+    let mut replay = Replay::start("master-0.21.0/v21_models");
+    let client = client(&mut replay, "determined");
+    let options = CreateModelOptions::new()
+        .description("flowers")
+        .metadata(json!({"k": "v"}))
+        .labels(["one"])
+        .workspace_name("Uncategorized");
+    let mut m = replay.returns(
+        "d.create_model('iris', 'flowers', {'k': 'v'}, ['one'], 'Uncategorized')",
+        client.create_model_with("iris", options),
+    );
+    replay.raises(
+        "d.create_model('iris')",
+        ErrorKind::Conflict,
+        client.create_model("iris"),
+    );
+    replay.returns("d.get_model('iris')", client.get_model("iris"));
+    replay.returns("d.get_models()", client.get_models());
+    let query = ModelQuery::new()
+        .sort_by(ModelSortBy::CreationTime)
+        .order_by(OrderBy::Descending)
+        .name("ir");
+    replay.returns(
+        "d.get_models(sort_by=ModelSortBy.CREATION_TIME, order_by=ModelOrderBy.DESC, name='ir')",
+        client.get_models_with(query),
+    );
+    replay.returns("d.get_model_labels()", client.get_model_labels());
+    replay.returns("m.get_version()", m.latest_version());
+    replay.returns("m.get_versions()", m.get_versions());
+    replay.returns("m.add_metadata({'z': 1})", m.add_metadata(json!({"z": 1})));
+    replay.returns("m.remove_metadata(['k'])", m.remove_metadata(["k"]));
+    assert_eq!(json!(m.metadata), json!({"z": 1}));
+    replay.returns("m.set_labels(['x'])", m.set_labels(["x"]));
+    assert_eq!(m.labels, ["x"]);
+    replay.returns("m.archive()", m.archive());
+    replay.returns("m.unarchive()", m.unarchive());
+    replay.returns("m.delete()", m.delete());
+    replay.raises(
+        "d.get_model('iris')",
+        ErrorKind::NotFound,
+        client.get_model("iris"),
+    );
+    replay.finish();
+}
+
+#[test]
+fn users_of_the_oldest_master() {
+    let mut replay = Replay::start("master-0.21.0/v21_users");
+    let client = client(&mut replay, "admin");
+    replay.returns("d.whoami()", client.whoami());
+    replay.returns("d.list_users()", client.list_users());
+    let call = "d.create_user('kim', False, 'Sekret.123')";
+    let mut u = replay.returns(call, client.create_user("kim", false, "Sekret.123"));
+    replay.returns("u.deactivate()", u.deactivate());
+    assert!(!u.active);
+    replay.returns("u.activate()", u.activate());
+    assert!(u.active);
+    replay.returns("u.change_display_name('K')", u.change_display_name("K"));
+    assert_eq!(u.display_name, "K");
+    replay.returns("d.get_user_by_name('kim')", client.get_user_by_name("kim"));
+    replay.finish();
+}
