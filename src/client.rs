@@ -25,11 +25,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use once_cell::sync::OnceCell;
 
 use crate::checkpoint::Checkpoint;
+use crate::config::ExperimentConfig;
 use crate::deletion::DeleteOptions;
 use crate::determined::Determined;
 use crate::error::{Error, ErrorKind, Result};
-use crate::experiment::{Experiment, ExperimentQuery};
+use crate::experiment::{CreateExperimentOptions, Experiment, ExperimentQuery};
 use crate::model::{CreateModelOptions, Model, ModelQuery};
+use crate::model_definition::ModelDefinition;
 use crate::name::NameOrId;
 use crate::oauth_client::OauthClient;
 use crate::project::Project;
@@ -106,56 +108,49 @@ pub fn get_session_username() -> Result<String> {
 
 // Experiments, trials and checkpoints.
 
+/// Like [`Determined::create_experiment`].
+pub fn create_experiment(
+    config: impl Into<ExperimentConfig>,
+    model_def: impl Into<ModelDefinition>,
+) -> Result<Experiment> {
+    default_client()?.create_experiment(config, model_def)
+}
+
+/// Like [`Determined::create_experiment_with`].
+pub fn create_experiment_with(
+    config: impl Into<ExperimentConfig>,
+    model_def: impl Into<ModelDefinition>,
+    options: CreateExperimentOptions,
+) -> Result<Experiment> {
+    default_client()?.create_experiment_with(config, model_def, options)
+}
+
 /// Like [`Determined::get_experiment`].
-///
-/// # Errors
-///
-/// Like [`Determined::get_experiment`], and if this call is the first, like [`Determined::new`].
 pub fn get_experiment(experiment_id: i32) -> Result<Experiment> {
     default_client()?.get_experiment(experiment_id)
 }
 
 /// Like [`Determined::list_experiments`].
-///
-/// # Errors
-///
-/// Like [`Determined::list_experiments`], and if this call is the first, like [`Determined::new`].
 pub fn list_experiments() -> Result<Vec<Experiment>> {
     default_client()?.list_experiments()
 }
 
 /// Like [`Determined::list_experiments_with`].
-///
-/// # Errors
-///
-/// Like [`Determined::list_experiments_with`], and if this call is the first, like [`Determined::new`].
 pub fn list_experiments_with(query: ExperimentQuery) -> Result<Vec<Experiment>> {
     default_client()?.list_experiments_with(query)
 }
 
 /// Like [`Determined::iter_experiments_with`].
-///
-/// # Errors
-///
-/// Like [`Determined::iter_experiments_with`], and if this call is the first, like [`Determined::new`].
 pub fn iter_experiments_with(query: ExperimentQuery) -> Result<Pages<Experiment>> {
     default_client()?.iter_experiments_with(query)
 }
 
 /// Like [`Determined::get_trial`].
-///
-/// # Errors
-///
-/// Like [`Determined::get_trial`], and if this call is the first, like [`Determined::new`].
 pub fn get_trial(trial_id: i32) -> Result<Trial> {
     default_client()?.get_trial(trial_id)
 }
 
 /// Like [`Determined::get_checkpoint`].
-///
-/// # Errors
-///
-/// Like [`Determined::get_checkpoint`], and if this call is the first, like [`Determined::new`].
 pub fn get_checkpoint(uuid: &str) -> Result<Checkpoint> {
     default_client()?.get_checkpoint(uuid)
 }

@@ -4,8 +4,10 @@ mod cluster;
 mod models;
 
 use crate::checkpoint::{self, Checkpoint};
+use crate::config::ExperimentConfig;
 use crate::error::Result;
-use crate::experiment::{self, Experiment, ExperimentQuery};
+use crate::experiment::{self, CreateExperimentOptions, Experiment, ExperimentQuery};
+use crate::model_definition::ModelDefinition;
 use crate::session::{LoginOptions, Pages, Session};
 use crate::trial::{self, Trial};
 
@@ -74,6 +76,69 @@ impl Determined {
 
 /// Experiments, trials and checkpoints.
 impl Determined {
+    /// Submits an experiment and starts it. Like [`create_experiment_with`](Self::create_experiment_with) without options.
+    ///
+    /// # Errors
+    ///
+    /// Like [`create_experiment_with`](Self::create_experiment_with).
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// use determined::{ExperimentState, ModelDefinition};
+    /// use serde_json::json;
+    ///
+    /// let config = json!({
+    ///     "name": "tiny",
+    ///     "entrypoint": "python3 train.py",
+    ///     "searcher": {"name": "single", "metric": "loss", "max_length": 1},
+    /// });
+    /// let experiment = client.create_experiment(config, ModelDefinition::none())?; // usually a directory, such as "."
+    /// assert_eq!(experiment.name, "tiny");
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn create_experiment(
+        &self,
+        config: impl Into<ExperimentConfig>,
+        model_def: impl Into<ModelDefinition>,
+    ) -> Result<Experiment> {
+        self.create_experiment_with(config, model_def, CreateExperimentOptions::new())
+    }
+
+    /// Submits an experiment: its configuration, and the code that it runs.
+    ///
+    /// The files are packed while they are sent. The request is sent once and never again: if it cannot be known whether the master has
+    /// created the experiment, the error says so. What the master warns of is logged and kept in [`Experiment::warnings`].
+    /// `POST /api/v1/experiments`.
+    ///
+    /// # Errors
+    ///
+    /// [`ExperimentConfig`](crate::ErrorKind::ExperimentConfig) for a configuration that is no YAML, or that the master does not take;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) and [`Io`](crate::ErrorKind::Io) for a model definition that is too large, is not there, or
+    /// changes while it is sent; [`NotFound`](crate::ErrorKind::NotFound) for a project or template that does not exist.
+    ///
+    /// ```no_run
+    /// # use determined::{Determined, LoginOptions};
+    /// use determined::CreateExperimentOptions;
+    ///
+    /// # let client = Determined::new(LoginOptions::new())?;
+    /// let options = CreateExperimentOptions::new()
+    ///     .include("../lib")
+    ///     .activate(false)
+    ///     .on_progress(|progress| eprintln!("{} bytes", progress.bytes_done));
+    /// let experiment = client.create_experiment_with("my_config.yaml", ".", options)?;
+    /// experiment.activate()?;
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn create_experiment_with(
+        &self,
+        config: impl Into<ExperimentConfig>,
+        model_def: impl Into<ModelDefinition>,
+        options: CreateExperimentOptions,
+    ) -> Result<Experiment> {
+        experiment::create(&self.session, &config.into(), &model_def.into(), &options)
+    }
+
     /// An experiment. `GET /api/v1/experiments/{id}`.
     ///
     /// # Errors

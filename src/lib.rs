@@ -35,7 +35,10 @@ pub use config::ExperimentConfig;
 pub use deletion::DeleteOptions;
 pub use determined::Determined;
 pub use error::{Error, ErrorKind, Result};
-pub use experiment::{Experiment, ExperimentQuery, ExperimentSortBy, ExperimentState};
+pub use experiment::{
+    CreateExperimentOptions, Experiment, ExperimentQuery, ExperimentSortBy, ExperimentState,
+    LaunchWarning, OnPaused, WaitOptions, WaitProgress,
+};
 pub use jiff::Timestamp;
 pub use model::{CreateModelOptions, Model, ModelQuery, ModelSortBy};
 pub use model_definition::ModelDefinition;

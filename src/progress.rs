@@ -22,23 +22,34 @@ pub struct Progress {
     pub files_total: Option<u64>,
 }
 
-/// What is called with each [`Progress`]; the default calls nothing.
-#[derive(Clone, Default)]
-pub(crate) struct Observer(Option<Arc<dyn Fn(&Progress) + Send + Sync>>);
+/// What is called with each event of a long call, usually a [`Progress`]; the default calls nothing.
+pub(crate) struct Observer<E = Progress>(Option<Arc<dyn Fn(&E) + Send + Sync>>);
 
-impl Observer {
-    pub(crate) fn new(function: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+impl<E> Observer<E> {
+    pub(crate) fn new(function: impl Fn(&E) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(function)))
     }
 
-    pub(crate) fn show(&self, progress: &Progress) {
+    pub(crate) fn show(&self, event: &E) {
         if let Some(function) = &self.0 {
-            function(progress);
+            function(event);
         }
     }
 }
 
-impl fmt::Debug for Observer {
+impl<E> Clone for Observer<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E> Default for Observer<E> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<E> fmt::Debug for Observer<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Observer" } else { "None" })
     }

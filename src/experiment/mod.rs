@@ -1,6 +1,8 @@
 //! Experiments: what was submitted, how it fares, and what can be done with it.
 
+mod create;
 mod query;
+mod wait;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -11,8 +13,11 @@ use crate::session::{Pages, Session, route};
 use crate::trial::{self, Trial, TrialQuery};
 use crate::wire::{object, state_enum};
 
+pub(crate) use create::create;
+pub use create::{CreateExperimentOptions, LaunchWarning};
 pub use query::{ExperimentQuery, ExperimentSortBy};
 pub(crate) use query::{list, pages};
+pub use wait::{OnPaused, WaitOptions, WaitProgress};
 
 state_enum! {
     /// How an experiment fares.
@@ -126,6 +131,8 @@ object! {
         pub checkpoint_size: u64 as "crate::wire::count",
         /// How many checkpoints it has.
         pub checkpoint_count: i32,
+        /// What the master warned of when it created the experiment. Empty for one that was not created through this object.
+        pub warnings: Vec<LaunchWarning>,
     }
 }
 

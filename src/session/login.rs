@@ -385,11 +385,11 @@ impl Login {
                 password: password.filter(|_| !self.options.no_relogin),
                 renewal: Mutex::new(()),
                 store: self.store.clone(),
-                retries: self.options.retries.unwrap_or(5),
                 was_reached: AtomicBool::new(false),
             }),
             http: self.http.clone(),
             cancel: None,
+            retries: self.options.retries.unwrap_or(5),
         }
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Session {
     shared: Arc<Shared>,
     http: Http,
     cancel: Option<CancelToken>,
+    /// How often a call is tried again.
+    retries: u32,
 }
 
 struct Shared {
@@ -64,7 +66,6 @@ struct Shared {
     /// Held while one thread logs in again, so that others wait for its token instead of fetching their own.
     renewal: Mutex<()>,
     store: token_store::TokenStoreHandle,
-    retries: u32,
     /// Whether the master has ever answered: before that, a master that cannot be reached is reported at once.
     was_reached: AtomicBool,
 }
@@ -124,6 +125,15 @@ impl Session {
             shared: Arc::clone(&self.shared),
             http: self.http.cancellable(token),
             cancel: Some(token.clone()),
+            retries: self.retries,
+        }
+    }
+
+    /// The same session for calls that are repeated anyway: one new try, for a connection that died in the pool.
+    pub(crate) fn polling(&self) -> Self {
+        Self {
+            retries: self.retries.min(1),
+            ..self.clone()
         }
     }
 
@@ -146,7 +156,7 @@ impl Session {
     /// Sends a request until it is answered, refused for good, or out of tries; gives the answer of a success.
     fn exchange(&self, request: &Request, make_body: &MakeBody<'_>) -> Result<Answer> {
         let repeatable = matches!(request.method, Method::Get | Method::Put | Method::Delete);
-        let mut retries = Retries::new(self.shared.retries);
+        let mut retries = Retries::new(self.retries);
         let mut was_renewed = false;
         let mut url = self.shared.master.join(&request.route) + &request.query;
         let mut redirects = redirect::Redirects::new();
