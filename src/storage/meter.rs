@@ -91,7 +91,7 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
         let meter = Meter::new(
-            Observer::new(move |progress| log.lock().unwrap().push(progress.clone())),
+            Observer::new(move |progress: &Progress| log.lock().unwrap().push(progress.clone())),
             Some((2, 200)),
         );
         for _ in 0..100 {
@@ -112,7 +112,7 @@ mod tests {
         let seen = Arc::new(Mutex::new(None));
         let log = Arc::clone(&seen);
         let meter = Meter::new(
-            Observer::new(move |progress| *log.lock().unwrap() = Some(progress.clone())),
+            Observer::new(move |progress: &Progress| *log.lock().unwrap() = Some(progress.clone())),
             None,
         );
         meter.add_bytes(5);
