@@ -133,10 +133,6 @@ fn a_wait_can_be_cancelled() {
         token.cancel();
         let error = wait.join().unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
-        assert!(
-            error.to_string().contains("wait for experiment 7"),
-            "{error}"
-        );
     });
 }
 
