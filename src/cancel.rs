@@ -61,13 +61,14 @@ impl CancelToken {
 
     /// Sleeps, unless and until the token is cancelled.
     pub(crate) fn sleep(&self, duration: Duration) -> Result<()> {
-        let deadline = Instant::now() + duration;
+        // A duration that no clock can reach is a sleep without end.
+        let deadline = Instant::now().checked_add(duration);
         let mut is_cancelled = self.lock();
         loop {
             if *is_cancelled {
                 return Err(cancelled());
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.map_or(duration, |at| at.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(());
             }

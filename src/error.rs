@@ -191,6 +191,16 @@ impl Error {
         self
     }
 
+    /// Takes a secret out of every word of it that came from outside.
+    pub(crate) fn without(mut self, secret: &str) -> Self {
+        let hide = |text: &str| text.replace(secret, "[hidden]");
+        if !secret.is_empty() {
+            self.0.detail = hide(&self.0.detail).into();
+            self.0.server_message = self.0.server_message.as_deref().map(hide);
+        }
+        self
+    }
+
     pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn StdError + Send + Sync>>,

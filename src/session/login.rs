@@ -16,6 +16,9 @@ use super::token_store::{TokenStore, TokenStoreHandle};
 use super::{MasterUrl, Session, Shared, Token};
 use crate::error::{Error, ErrorKind, Result};
 
+/// Who asks for more, `Duration::MAX` say, wants no timeout.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The user of a cluster that nobody has set up further.
 const DEFAULT_USER: &str = "determined";
 
@@ -194,6 +197,18 @@ impl fmt::Debug for LoginOptions {
     }
 }
 
+/// A timeout that clocks can count, or the default in seconds.
+fn timeout(name: &str, given: Option<Duration>, default: u64) -> Result<Duration> {
+    match given {
+        Some(Duration::ZERO) => Err(Error::invalid_input(format!(
+            "a {name} of zero leaves no time for anything"
+        ))),
+        given => Ok(given.map_or(Duration::from_secs(default), |given| {
+            given.min(LONGEST_TIMEOUT)
+        })),
+    }
+}
+
 /// With what a session can begin.
 enum Credential {
     Token { value: Secret, is_own: bool },
@@ -242,8 +257,8 @@ impl Login {
             user_agent += &format!(" {suffix}");
         }
         let http = Http::new(HttpSettings {
-            connect_timeout: options.connect_timeout.unwrap_or(Duration::from_secs(10)),
-            read_timeout: options.read_timeout.unwrap_or(Duration::from_secs(30)),
+            connect_timeout: timeout("connect_timeout", options.connect_timeout, 10)?,
+            read_timeout: timeout("read_timeout", options.read_timeout, 30)?,
             user_agent,
             proxy: ProxyRules::new(&options.proxy, &environment)?,
             certificates,

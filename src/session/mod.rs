@@ -153,8 +153,14 @@ impl Session {
         self.cancel.as_ref().map_or(Ok(()), CancelToken::check)
     }
 
-    /// Sends a request until it is answered, refused for good, or out of tries; gives the answer of a success.
-    fn exchange(&self, request: &Request, make_body: &MakeBody<'_>) -> Result<Answer> {
+    /// Sends a request until it is answered, refused for good, or out of tries; gives what `read` makes of the answer of a success. An
+    /// answer that breaks off while it is read counts as none.
+    fn exchange<T>(
+        &self,
+        request: &Request,
+        make_body: &MakeBody<'_>,
+        read: impl Fn(Answer) -> Result<T>,
+    ) -> Result<T> {
         let repeatable = matches!(request.method, Method::Get | Method::Put | Method::Delete);
         let mut retries = Retries::new(self.retries);
         let mut was_renewed = false;
@@ -209,7 +215,14 @@ impl Session {
             let status = answer.status();
             log::debug!(target: "determined", "{method} {route}: {status} ({took} ms)");
             if (200..300).contains(&status) {
-                return Ok(answer);
+                match read(answer) {
+                    Err(error) if error.kind() == ErrorKind::Connection => {
+                        let error = self.cancelled_or(error);
+                        self.pause_or(repeatable, &mut retries, None, error)?;
+                        continue;
+                    }
+                    read => return read,
+                }
             }
             if (300..400).contains(&status) {
                 url = redirects.follow(&self.shared.master, request.method, &url, &answer)?;
@@ -292,6 +305,15 @@ impl Session {
         Ok(true)
     }
 
+    /// Takes the token and the password's hash out of what the master said, should it, or a proxy, have repeated the request.
+    fn hide_secrets(&self, error: Error) -> Error {
+        let hash = self.shared.password.as_ref();
+        let hash = hash.map(|password| password_hash(password.expose()));
+        let token = self.token().value;
+        let secrets = [token, hash].into_iter().flatten();
+        secrets.fold(error, |error, secret| error.without(secret.expose()))
+    }
+
     /// Logs in with a password and gives the token.
     fn post_login(&self, username: &str, password: &Secret) -> Result<Secret> {
         let token: String = self
@@ -304,6 +326,12 @@ impl Session {
                 "isHashed": true,
             }))
             .fetch_field("token")?;
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::new(
+                ErrorKind::InvalidResponse,
+                "the answer to the login has no token that a header can hold",
+            ));
+        }
         Ok(Secret::new(token))
     }
 

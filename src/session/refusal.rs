@@ -58,7 +58,7 @@ fn kind(status: u16, said: &str) -> ErrorKind {
 
 /// What the master said, whichever of its ways it chose: `{"error": {"error" or "message"}}`, `{"message"}`, `{"error": "text"}`, or plain
 /// text. A page of HTML says nothing.
-fn message(body: &[u8]) -> Option<String> {
+pub(super) fn message(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
     let said = match serde_json::from_str::<Value>(text) {

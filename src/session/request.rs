@@ -7,13 +7,14 @@ use std::io::Read;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::value::RawValue;
 
 use super::Session;
 use super::http::{Answer, Method, Payload};
 use super::json_lines::JsonLines;
 use super::pages::Pagination;
+use super::refusal::message;
 use crate::error::{Error, ErrorKind, Result};
 
 /// All bytes but the unreserved ones, so that a value never leaves its place in a URL.
@@ -154,7 +155,7 @@ impl Request {
     /// Sends the call; what it answers does not matter as long as it succeeds.
     pub(crate) fn send(self) -> Result<()> {
         let bytes = self.read_whole()?;
-        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
+        fields(&bytes)
             .map(|_| ())
             .map_err(|error| self.not_json(&bytes, &error))
     }
@@ -165,11 +166,10 @@ impl Request {
         open_body: &dyn Fn() -> Result<Box<dyn Read + Send>>,
     ) -> Result<T> {
         let request = self.content_type_json();
-        let answer = request
+        let bytes = request
             .session
-            .exchange(&request, &|| open_body().map(Payload::Stream))
+            .exchange(&request, &|| open_body().map(Payload::Stream), whole)
             .map_err(|error| request.explain(error))?;
-        let bytes = request.whole(answer)?;
         serde_json::from_slice(&bytes).map_err(|error| request.not_json(&bytes, &error))
     }
 
@@ -181,6 +181,15 @@ impl Request {
 
     /// Sends the call and gives its successful answer, unread.
     pub(crate) fn open(&self) -> Result<Answer> {
+        self.answered(Ok)
+    }
+
+    fn read_whole(&self) -> Result<Vec<u8>> {
+        self.answered(whole)
+    }
+
+    /// Sends the call and gives what `read` makes of its successful answer.
+    fn answered<T>(&self, read: impl Fn(Answer) -> Result<T>) -> Result<T> {
         let body = || {
             Ok(match &self.body {
                 Some(bytes) => Payload::Bytes(bytes),
@@ -188,32 +197,16 @@ impl Request {
             })
         };
         self.session
-            .exchange(self, &body)
+            .exchange(self, &body, read)
             .map_err(|error| self.explain(error))
-    }
-
-    fn read_whole(&self) -> Result<Vec<u8>> {
-        let answer = self.open()?;
-        self.whole(answer)
-    }
-
-    fn whole(&self, mut answer: Answer) -> Result<Vec<u8>> {
-        let bytes = answer
-            .read_up_to(ANSWER_LIMIT)
-            .map_err(|error| self.explain(error))?;
-        if bytes.len() as u64 == ANSWER_LIMIT {
-            let error = Error::new(
-                ErrorKind::InvalidResponse,
-                "the answer is larger than 1 GiB",
-            );
-            return Err(self.explain(error));
-        }
-        Ok(bytes)
     }
 
     /// Adds to an error what was being done, and by which route.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        let error = error.with_request(self.method.as_str(), &self.route);
+        let error = self
+            .session
+            .hide_secrets(error)
+            .with_request(self.method.as_str(), &self.route);
         match &self.doing {
             Some(doing) => error.doing(doing.clone()),
             None => error,
@@ -221,16 +214,50 @@ impl Request {
     }
 
     fn not_json(&self, bytes: &[u8], error: &serde_json::Error) -> Error {
-        self.explain(invalid_answer(bytes, error))
+        let is_page = bytes.trim_ascii_start().starts_with(b"<");
+        self.explain(if self.is_authenticated || is_page {
+            invalid_answer(bytes, error)
+        } else {
+            // What answers a login may be a token in an unknown shape, so nothing of it is quoted.
+            Error::new(
+                ErrorKind::InvalidResponse,
+                "the answer is not what a Determined master sends to a login",
+            )
+        })
+    }
+}
+
+/// The bytes of an answer.
+fn whole(mut answer: Answer) -> Result<Vec<u8>> {
+    let bytes = answer.read_up_to(ANSWER_LIMIT)?;
+    if bytes.len() as u64 == ANSWER_LIMIT {
+        return Err(Error::new(
+            ErrorKind::InvalidResponse,
+            "the answer is larger than 1 GiB",
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The fields of a JSON object. One that tells of an error is not what a success has: something between here and the master made it.
+fn fields(bytes: &[u8]) -> serde_json::Result<BTreeMap<Cow<'_, str>, &RawValue>> {
+    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(bytes)?;
+    match fields.get("error").map(|error| error.get()) {
+        None | Some("null") => Ok(fields),
+        Some(_) => {
+            let said = message(bytes).unwrap_or_default();
+            Err(serde_json::Error::custom(format!(
+                "it tells of an error: {said:?}"
+            )))
+        }
     }
 }
 
 /// What stands under `key` in a JSON object.
 fn field<T: DeserializeOwned>(bytes: &[u8], key: &str) -> serde_json::Result<T> {
-    let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(bytes)?;
-    match fields.remove(key) {
+    match fields(bytes)?.remove(key) {
         Some(value) => serde_json::from_str(value.get()),
-        None => Err(serde::de::Error::custom(format!(
+        None => Err(serde_json::Error::custom(format!(
             "there is no {key:?} in it"
         ))),
     }
@@ -238,12 +265,18 @@ fn field<T: DeserializeOwned>(bytes: &[u8], key: &str) -> serde_json::Result<T> 
 
 /// The objects under `key` in an answer, and where they stand.
 fn page<T: DeserializeOwned>(bytes: &[u8], key: &str) -> serde_json::Result<(Vec<T>, Pagination)> {
-    let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(bytes)?;
-    let items: Option<Vec<T>> = match fields.remove(key) {
+    let mut fields = fields(bytes)?;
+    let (items, place) = (fields.remove(key), fields.remove("pagination"));
+    if items.is_none() && place.is_none() {
+        return Err(serde_json::Error::custom(format!(
+            "there is no {key:?} in it"
+        )));
+    }
+    let items: Option<Vec<T>> = match items {
         Some(items) => serde_json::from_str(items.get())?,
         None => None,
     };
-    let place: Option<Pagination> = match fields.remove("pagination") {
+    let place: Option<Pagination> = match place {
         Some(place) => serde_json::from_str(place.get())?,
         None => None,
     };
