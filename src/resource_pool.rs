@@ -39,9 +39,11 @@ struct ResourcePoolBody {
 }
 
 pub(crate) fn get(session: &Session, name: &str) -> Result<ResourcePool> {
-    let request = session
-        .get("/api/v1/resource-pools")
-        .doing(format!("get resource pool {name:?}"));
+    let doing = format!("get resource pool {name:?}");
+    if let Err(error) = name::check(name, "name of the resource pool") {
+        return Err(error.doing(doing));
+    }
+    let request = session.get("/api/v1/resource-pools").doing(doing);
     let pools: Result<Vec<String>> = Pages::start(
         request.clone(),
         "resourcePools",

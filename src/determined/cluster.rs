@@ -271,7 +271,7 @@ impl Determined {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none; [`InvalidInput`](crate::ErrorKind::InvalidInput) for an empty name.
     ///
     /// ```
     /// # use determined::testing::MockMaster;

@@ -6,6 +6,8 @@
     reason = "every test binary uses its own part"
 )]
 
+pub mod table;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
