@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{Session, route};
-use crate::wire::{lenient, number, object, state_enum};
+use crate::wire::{Metadata, lenient, number, object, state_enum};
 
 pub use best::MetricOrder;
 pub(crate) use best::{best, best_of_each_trial, latest};
@@ -162,18 +162,9 @@ impl Checkpoint {
     /// ```
     pub fn add_metadata(&mut self, metadata: impl Serialize) -> Result<()> {
         let doing = format!("add metadata to checkpoint {}", self.uuid);
-        match serde_json::to_value(metadata) {
-            Ok(Value::Object(additions)) => {
-                self.edit_metadata(doing, |metadata| metadata.extend(additions))
-            }
-            Ok(other) => Err(Error::invalid_input(format!(
-                "metadata is a JSON object, not {other}"
-            ))
-            .doing(doing)),
-            Err(error) => Err(Error::invalid_input(format!(
-                "the metadata cannot be written as JSON: {error}"
-            ))
-            .doing(doing)),
+        match Metadata::new(&metadata).into_object() {
+            Ok(additions) => self.edit_metadata(doing, |metadata| metadata.extend(additions)),
+            Err(error) => Err(error.doing(doing)),
         }
     }
 
