@@ -372,3 +372,38 @@ fn no_secret_shows_in_errors_debug_output_or_logs() {
         }
     }
 }
+#[test]
+fn an_early_refusal_of_an_upload_is_reported_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = [0; 4096];
+            let n = stream.read(&mut head).unwrap_or(0);
+            if String::from_utf8_lossy(&head[..n]).contains("auth/login") {
+                // The login's body may follow its head.
+                let _ = json(&mut stream, 200, LOGGED_IN);
+            } else {
+                let _ = json(&mut stream, 413, r#"{"message":"request too large"}"#);
+            }
+        }
+    });
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("big.bin"), vec![7; 8 << 20]).unwrap();
+    let options = LoginOptions::new()
+        .master(url)
+        .user("kim")
+        .password("p")
+        .token_store(TokenStore::None)
+        .environment([("HOME", "/nonexistent")]);
+    let client = Determined::new(options).unwrap();
+    let config = serde_json::json!({"name": "n"});
+    let error = client
+        .create_experiment(config, directory.path())
+        .unwrap_err();
+    assert_eq!(
+        (error.status(), error.server_message()),
+        (Some(413), Some("request too large")),
+        "{error}"
+    );
+}

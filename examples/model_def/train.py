@@ -23,5 +23,6 @@ def main(context: core.Context) -> None:
 
 
 if __name__ == "__main__":
-    with core.init() as context:
+    # Metrics go to the master; TensorBoard files would need a framework to write them.
+    with core.init(tensorboard_mode=core.TensorboardMode.MANUAL) as context:
         main(context)
