@@ -29,9 +29,14 @@ pub struct Instead {
     pub seq: usize,
     path: Option<String>,
     query: Option<String>,
-    body: Option<String>,
+    /// JSON that is put into the body.
+    with: Option<String>,
+    /// Fields that the body lacks.
+    #[serde(default)]
+    without: Vec<String>,
     #[serde(default)]
     config_as_json: bool,
+    answer: Option<Answer>,
     pub why: String,
 }
 
@@ -80,6 +85,12 @@ pub struct Outcome {
 pub enum Ours {
     /// JSON.
     Returns(String),
+    /// What the first such call returned in Python, or an item of that, or some items.
+    Like {
+        call: String,
+        item: Option<usize>,
+        items: Option<Vec<usize>>,
+    },
     /// The kind of an error.
     Raises(String),
     /// The call cannot be written in Rust, or is not made.
@@ -151,12 +162,8 @@ impl Deviations {
                 config_as_json: false,
                 answer: exchange.response.clone(),
             };
-            for entry in self
-                .instead
-                .iter()
-                .filter(|entry| entry.seq == exchange.seq)
-            {
-                entry.apply(&mut step);
+            for entry in self.instead.iter().filter(|e| e.seq == exchange.seq) {
+                entry.apply(&mut step, exchanges);
             }
             steps.push(step);
         }
@@ -176,8 +183,28 @@ impl Deviations {
     }
 }
 
+impl Answer {
+    fn response(&self, exchanges: &[Exchange]) -> Response {
+        match self {
+            Self::Recorded { seq } => exchanges[*seq].response.clone(),
+            Self::Written { status, body } => Response {
+                status: *status,
+                headers: [("content-type".to_owned(), "application/json".to_owned())].into(),
+                body: json(body),
+            },
+        }
+    }
+}
+
+fn json(text: &str) -> Body {
+    Body {
+        json: Some(serde_json::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"))),
+        ..Body::default()
+    }
+}
+
 impl Instead {
-    fn apply(&self, step: &mut Step) {
+    fn apply(&self, step: &mut Step, exchanges: &[Exchange]) {
         let mut is_needed = false;
         if let Some(path) = &self.path {
             is_needed |= *path != step.request.path;
@@ -187,14 +214,21 @@ impl Instead {
             is_needed |= *query != step.request.query;
             step.request.query.clone_from(query);
         }
-        if let Some(body) = &self.body {
-            let body: Value = serde_json::from_str(body).unwrap();
-            is_needed |= Some(&body) != step.request.body.json.as_ref();
-            step.request.body.json = Some(body);
+        if let Some(body) = &mut step.request.body.json {
+            let recorded = body.clone();
+            if let Some(with) = &self.with {
+                merge(body, serde_json::from_str(with).unwrap());
+            }
+            let fields = body.as_object_mut().unwrap();
+            fields.retain(|name, _| !self.without.contains(name));
+            is_needed |= *body != recorded;
         }
         if self.config_as_json {
             is_needed = true;
             step.config_as_json = true;
+        }
+        if let Some(answer) = &self.answer {
+            step.answer = answer.response(exchanges);
         }
         assert!(
             is_needed,
@@ -204,26 +238,25 @@ impl Instead {
     }
 }
 
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, value) in from {
+                merge(into.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
 impl Extra {
     fn step(&self, nth: usize, exchanges: &[Exchange]) -> Step {
         let (method, target) = self.request.split_once(' ').unwrap();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let json = |text: &String| Body {
-            json: Some(serde_json::from_str(text).unwrap()),
-            ..Body::default()
-        };
         let mut headers = vec![("accept".to_owned(), "*/*".to_owned())];
         if path != "/api/v1/auth/login" {
             headers.push(("authorization".to_owned(), "Bearer TOKEN".to_owned()));
         }
-        let answer = match &self.answer {
-            Answer::Recorded { seq } => exchanges[*seq].response.clone(),
-            Answer::Written { status, body } => Response {
-                status: *status,
-                headers: [("content-type".to_owned(), "application/json".to_owned())].into(),
-                body: json(body),
-            },
-        };
         Step {
             name: format!("extra request {nth} before exchange {}", self.before),
             request: Request {
@@ -231,10 +264,10 @@ impl Extra {
                 path: path.to_owned(),
                 query: query.to_owned(),
                 headers: headers.into_iter().collect(),
-                body: self.body.as_ref().map(json).unwrap_or_default(),
+                body: self.body.as_deref().map(json).unwrap_or_default(),
             },
             config_as_json: false,
-            answer,
+            answer: self.answer.response(exchanges),
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Replay {
     scenario: String,
     master: RawMaster,
     conversation: Arc<Mutex<Conversation>>,
+    all_calls: Vec<Call>,
+    /// The calls that are still to be made.
     calls: VecDeque<Call>,
     outcomes: Vec<Outcome>,
     is_finished: bool,
@@ -65,7 +67,8 @@ impl Replay {
             scenario: scenario.to_owned(),
             master,
             conversation,
-            calls: recording.calls.into(),
+            calls: recording.calls.clone().into(),
+            all_calls: recording.calls,
             outcomes: deviations.result,
             is_finished: false,
         }
@@ -109,6 +112,17 @@ impl Replay {
         let value = self.done(outcome);
         let expected = match (deviation.map(|outcome| outcome.ours), recorded.raised) {
             (Some(Ours::Returns(json)), _) => serde_json::from_str(&json).unwrap(),
+            (Some(Ours::Like { call, item, items }), _) => {
+                let like = self.all_calls.iter().find(|other| other.call == call);
+                let like = &like
+                    .unwrap_or_else(|| panic!("{call} was not recorded"))
+                    .returned;
+                match (item, items) {
+                    (Some(item), _) => like[item].clone(),
+                    (None, Some(items)) => items.iter().map(|&item| like[item].clone()).collect(),
+                    (None, None) => like.clone(),
+                }
+            }
             (None, None) => recorded.returned,
             (Some(_), _) => panic!("{call}: deviations.toml says that it does not return"),
             (None, Some(raised)) => panic!("{call}: Python raised {}", raised.message),

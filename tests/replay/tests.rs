@@ -95,8 +95,7 @@ fn problem(
     let mut replay = replay(&[exchange(0, recorded, json!({}))], json!([]), deviations);
     Wire::to(&replay).ask(method, target, body);
     replay.is_finished = true;
-    let problem = super::lock(&replay.conversation).problem.clone();
-    problem
+    super::lock(&replay.conversation).problem.take()
 }
 
 #[test]

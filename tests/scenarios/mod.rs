@@ -1,8 +1,12 @@
 //! The scenarios, by resource.
 
+mod checkpoints;
+mod experiments;
+mod inputs;
 mod login;
 mod models;
 mod oldest_master;
+mod trials;
 mod users;
 mod workspaces;
 

@@ -1,8 +1,12 @@
 //! Version 0.21.0 of the SDK with a master of that version.
 
+use std::fs;
+
 use determined::{CreateModelOptions, Determined, ErrorKind, ModelQuery, ModelSortBy, OrderBy};
 use serde_json::json;
 
+use super::experiments::at_once;
+use super::inputs::Inputs;
 use crate::replay::Replay;
 
 /// Logs in with a blank password, as the scenarios do.
@@ -56,6 +60,56 @@ fn models_of_the_oldest_master() {
         ErrorKind::NotFound,
         client.get_model("iris"),
     );
+    replay.finish();
+}
+
+#[test]
+fn an_experiment_of_the_oldest_master() {
+    let mut replay = Replay::start("master-0.21.0/v21_login_and_submit");
+    let client = client(&mut replay, "determined");
+    let inputs = Inputs::new();
+    let config = fs::read_to_string(inputs.path("exp.yaml")).unwrap();
+    inputs.write(
+        "exp.yaml",
+        &config.replace("max_trials: 2", "max_trials: 1"),
+    );
+    let e = client.create_experiment(inputs.path("exp.yaml"), inputs.path("model"));
+    let mut e = replay.returns("d.create_experiment(config, model_dir)", e);
+    replay.returns("d.get_experiment(e.id)", client.get_experiment(e.id));
+    replay.returns("e.get_trials()", e.get_trials());
+    replay.returns("e.pause()", e.pause());
+    replay.raises(
+        "e.wait(interval=0.5)",
+        ErrorKind::ExperimentPaused,
+        e.wait_with(at_once()),
+    );
+    replay.returns("e.activate()", e.activate());
+    replay.returns("e.kill()", e.kill());
+    replay.returns("e.wait(interval=0.5)", e.wait_with(at_once()));
+    replay.raises(
+        "e.top_checkpoint()",
+        ErrorKind::CheckpointUnavailable,
+        e.top_checkpoint(),
+    );
+    replay.returns("e.archive()", e.archive());
+    assert!(e.archived);
+    replay.returns("e.unarchive()", e.unarchive());
+    assert!(!e.archived);
+    replay.returns("e.get_trials()", e.get_trials());
+    replay.raises(
+        "d.get_trial(99999)",
+        ErrorKind::NotFound,
+        client.get_trial(99_999),
+    );
+    replay.raises(
+        "d.get_experiment(99999)",
+        ErrorKind::NotFound,
+        client.get_experiment(99_999),
+    );
+    let nowhere = "00000000-0000-4000-8000-000000000000";
+    let call = "d.get_checkpoint('00000000-0000-4000-8000-000000000000')";
+    replay.raises(call, ErrorKind::NotFound, client.get_checkpoint(nowhere));
+    replay.returns("e.delete()", e.delete());
     replay.finish();
 }
 

@@ -1,0 +1,113 @@
+//! Checkpoints.
+
+use std::fs;
+use std::path::Path;
+
+use determined::{DownloadMode, DownloadOptions, ErrorKind};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::experiments::at_once;
+use super::inputs::Inputs;
+use crate::replay::Replay;
+
+/// What is below a directory, sorted.
+fn below(directory: &Path) -> Vec<String> {
+    fn walk(directory: &Path, prefix: &str, found: &mut Vec<String>) {
+        for entry in fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .map(Result::unwrap)
+        {
+            let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), &format!("{name}/"), found);
+            }
+            found.push(name);
+        }
+    }
+    let mut found = Vec::new();
+    walk(directory, "", &mut found);
+    found.sort();
+    found
+}
+
+#[test]
+fn a_checkpoint_is_downloaded() {
+    let scratch = TempDir::new().unwrap();
+    let (storage, out) = (scratch.path().join("storage"), scratch.path().join("out"));
+    let places = [
+        ("/srv/checkpoints", storage.to_str().unwrap()),
+        ("OUT", out.to_str().unwrap()),
+    ];
+    let mut replay = Replay::start_with("checkpoint_download", &places);
+    let client = replay.client("determined");
+    let experiment = replay.done(client.get_experiment(4));
+    let best = replay.done(experiment.list_checkpoints()).swap_remove(0);
+
+    let c = replay.returns("d.get_checkpoint(u)", client.get_checkpoint(&best.uuid));
+    let into = |name, mode| c.download_with(DownloadOptions::new().path(out.join(name)).mode(mode));
+    let by_master = into("m", DownloadMode::Master);
+    let by_master = replay.returns(
+        "c.download(str(o / 'm'), mode=DownloadMode.MASTER)",
+        by_master,
+    );
+    replay.returns(
+        "sorted(str(p.relative_to(o / 'm')) for p in (o / 'm').rglob('*'))",
+        Ok(below(&by_master)),
+    );
+
+    // From here on the checkpoint lies where the experiment's storage is: what the master sent.
+    fs::create_dir(&storage).unwrap();
+    fs::rename(&by_master, storage.join(&c.uuid)).unwrap();
+    let directly = into("d", DownloadMode::Direct);
+    let directly = replay.returns(
+        "c.download(str(o / 'd'), mode=DownloadMode.DIRECT)",
+        directly,
+    );
+    replay.returns(
+        "sorted(str(p.relative_to(o / 'd')) for p in (o / 'd').rglob('*'))",
+        Ok(below(&directly)),
+    );
+    let metadata: Value =
+        serde_json::from_slice(&fs::read(directly.join("metadata.json")).unwrap()).unwrap();
+    replay.returns("json.load(open(o / 'd' / 'metadata.json'))", Ok(metadata));
+    replay.returns("c.download(str(o / 'a'))", into("a", DownloadMode::Auto));
+    assert_eq!(below(&out.join("a")), below(&directly));
+    replay.finish();
+}
+
+#[test]
+fn a_checkpoint_that_the_master_cannot_read() {
+    let mut replay = Replay::start("checkpoint_download_s3");
+    let client = replay.client("determined");
+    let inputs = Inputs::new();
+    let config = fs::read_to_string(inputs.path("exp.yaml")).unwrap();
+    let config = config.replace("decay-search", "s3-search").replace(
+        "{type: shared_fs, host_path: /srv/checkpoints,",
+        "{type: s3, bucket: ckpts, access_key: kkkk, secret_key: ssss, endpoint_url: \"http://127.0.0.1:9000\", prefix: my/prefix,",
+    );
+    inputs.write("s3.yaml", &config);
+    let experiment =
+        replay.done(client.create_experiment(inputs.path("s3.yaml"), inputs.path("model")));
+    replay.done(experiment.wait_with(at_once()));
+    let best = replay.done(experiment.list_checkpoints()).swap_remove(0);
+
+    let c = replay.returns("d.get_checkpoint(u)", client.get_checkpoint(&best.uuid));
+    let target = inputs.path("m");
+    let options = DownloadOptions::new()
+        .path(&target)
+        .mode(DownloadMode::Master);
+    replay.raises(
+        "c.download(str(o / 'm'), mode=DownloadMode.MASTER)",
+        ErrorKind::Api,
+        c.download_with(options),
+    );
+    replay.returns(
+        "sorted(str(p.relative_to(o / 'm')) for p in (o / 'm').rglob('*'))",
+        Ok(below(&target)),
+    );
+    replay.absent("c.download(str(o / 'd'), mode=DownloadMode.DIRECT)");
+    replay.absent("sorted(str(p.relative_to(o / 'd')) for p in (o / 'd').rglob('*'))");
+    replay.finish();
+}
