@@ -14,12 +14,14 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use support::{LOGGED_IN, ME, RawMaster, Seen, json};
 
+/// For each request, the name that the client asked for in the handshake, and its Host header.
+type Names = Vec<(Option<String>, Option<String>)>;
+
 /// An authority, as PEM text, and a master whose certificate it signed.
 struct TlsMaster {
     url: String,
     authority: String,
-    /// The names that clients asked for in the handshake, and the Host headers they sent.
-    names: Arc<Mutex<Vec<(Option<String>, Option<String>)>>>,
+    names: Arc<Mutex<Names>>,
 }
 
 impl TlsMaster {
@@ -90,7 +92,7 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 fn serve_tls(
     stream: TcpStream,
     config: Arc<ServerConfig>,
-    names: &Mutex<Vec<(Option<String>, Option<String>)>>,
+    names: &Mutex<Names>,
 ) {
     let tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
     let mut reader = BufReader::new(tls);

@@ -21,12 +21,15 @@ pub(crate) struct Pagination {
     total: i64,
 }
 
+/// Fetches the page at an offset.
+type FetchPage<T> = dyn FnMut(i64) -> Result<(Vec<T>, Pagination)> + Send;
+
 /// The objects of a list, fetched page by page as they are needed.
 ///
 /// Holds one page. The first page is fetched by the call that makes the iterator, so bad arguments and missing rights show there; a later
 /// failure comes as an `Err` item, after which the iterator is at its end.
 pub struct Pages<T> {
-    fetch: Box<dyn FnMut(i64) -> Result<(Vec<T>, Pagination)> + Send>,
+    fetch: Box<FetchPage<T>>,
     page: vec::IntoIter<T>,
     /// The offset of the next page, while there is one.
     next: Option<i64>,
