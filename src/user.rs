@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::name;
 use crate::session::{Pages, Secret, Session, complexity_problems, password_hash, route};
 use crate::wire::lenient;
@@ -143,7 +143,8 @@ impl CreateUserOptions {
         self
     }
 
-    /// Whether the user logs in by single sign-on only, which excludes a password. The default is `false`. Needs the Enterprise Edition.
+    /// Whether the user logs in by single sign-on only, which excludes a password. The default is `false`. Single sign-on needs the Enterprise
+    /// Edition of the master.
     pub fn remote(mut self, remote: bool) -> Self {
         self.remote = remote;
         self
@@ -198,14 +199,25 @@ pub(crate) fn create(
         .map(|password| password_hash(password.expose()));
     let user: UserBody = session
         .post("/api/v1/users")
-        .doing(doing)
+        .doing(doing.clone())
         .json(&json!({
             "isHashed": true,
             "password": hash.as_ref().map(Secret::expose),
             "user": {"username": username, "admin": admin, "active": true, "remote": options.remote},
         }))
         .fetch_field("user")?;
-    Ok(user.attach(session))
+    let mut user = user.attach(session);
+    if options.remote && !user.remote {
+        // A master that does not know remote users has made one with a blank password, as whom anybody could log in.
+        user.deactivate()?;
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "this master has no remote users; the user was made without a password, and deactivated at once",
+        )
+        .doing(doing)
+        .with_hint("this call needs a newer master"));
+    }
+    Ok(user)
 }
 
 fn check_new(username: &str, options: &CreateUserOptions) -> Result<()> {
@@ -287,7 +299,7 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such user.
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such user.
     ///
     /// ```
     /// # use determined::testing::MockMaster;
@@ -308,8 +320,8 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`Api`](crate::ErrorKind::Api) for a name that the master does not take: shorter than 2 characters, not ASCII, or `admin` or `determined`;
-    /// [`Conflict`](crate::ErrorKind::Conflict) if another user bears it; [`Forbidden`](crate::ErrorKind::Forbidden) for users who are no administrators.
+    /// [`Api`](ErrorKind::Api) for a name that the master does not take: shorter than 2 characters, not ASCII, or `admin` or `determined`;
+    /// [`Conflict`](ErrorKind::Conflict) if another user bears it; [`Forbidden`](ErrorKind::Forbidden) for users who are no administrators.
     ///
     /// ```no_run
     /// # let mut user = determined::client::get_user_by_name("kim")?;
@@ -327,7 +339,7 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`Api`](crate::ErrorKind::Api) for a name that is not ASCII, or is another user's; [`Forbidden`](crate::ErrorKind::Forbidden) for users who are
+    /// [`Api`](ErrorKind::Api) for a name that is not ASCII, or is another user's; [`Forbidden`](ErrorKind::Forbidden) for users who are
     /// neither this one nor administrators.
     ///
     /// ```
@@ -350,7 +362,7 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) for users who are no administrators.
+    /// [`Forbidden`](ErrorKind::Forbidden) for users who are no administrators.
     ///
     /// ```no_run
     /// # let mut user = determined::client::get_user_by_name("kim")?;
@@ -366,7 +378,7 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) for users who are no administrators.
+    /// [`Forbidden`](ErrorKind::Forbidden) for users who are no administrators.
     ///
     /// ```no_run
     /// # let mut user = determined::client::get_user_by_name("kim")?;
@@ -382,8 +394,8 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), with every rule that it breaks, for a password of fewer than 8 characters, or without an
-    /// upper-case letter, a lower-case letter or a digit; [`Forbidden`](crate::ErrorKind::Forbidden) for users who are neither this one nor
+    /// [`InvalidInput`](ErrorKind::InvalidInput), with every rule that it breaks, for a password of fewer than 8 characters, or without an
+    /// upper-case letter, a lower-case letter or a digit; [`Forbidden`](ErrorKind::Forbidden) for users who are neither this one nor
     /// administrators.
     ///
     /// ```
@@ -411,7 +423,7 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for an empty name; [`Forbidden`](crate::ErrorKind::Forbidden) for users who are no administrators.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty name; [`Forbidden`](ErrorKind::Forbidden) for users who are no administrators.
     ///
     /// ```no_run
     /// # let mut user = determined::client::get_user_by_name("kim")?;
@@ -444,7 +456,7 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) for users who are no administrators.
+    /// [`Forbidden`](ErrorKind::Forbidden) for users who are no administrators.
     ///
     /// ```no_run
     /// # let mut user = determined::client::get_user_by_name("kim")?;

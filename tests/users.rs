@@ -301,3 +301,22 @@ fn an_older_master_may_leave_fields_and_filters_out() {
     assert_eq!(names(true), ["kim", "lee"]);
     assert_eq!(names(false), ["kim"]);
 }
+
+#[test]
+fn an_older_master_is_not_left_with_a_user_whose_password_is_blank() {
+    let old =
+        |active| json!({"user": {"id": 3, "username": "kim", "admin": false, "active": active}});
+    let master = master(vec![
+        ("POST /api/v1/users", 200, old(true)),
+        ("PATCH /api/v1/users/3", 200, old(false)),
+        ("GET /api/v1/users/3", 200, old(false)),
+    ]);
+    let remote = CreateUserOptions::new().remote(true);
+    let error = master
+        .client()
+        .create_user_with("kim", false, remote)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let deactivation = ("PATCH /api/v1/users/3".to_owned(), json!({"active": false}));
+    assert!(calls(&master).contains(&deactivation));
+}

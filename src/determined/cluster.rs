@@ -39,7 +39,8 @@ impl Determined {
     /// # Errors
     ///
     /// As for [`create_user`](Self::create_user); also [`InvalidInput`](crate::ErrorKind::InvalidInput) for a user with neither a password nor
-    /// [`remote`](CreateUserOptions::remote), and for one with both.
+    /// [`remote`](CreateUserOptions::remote), and for one with both; [`Unsupported`](crate::ErrorKind::Unsupported) for a remote user on a
+    /// master that has none: it makes a user with a blank password, which is deactivated at once.
     ///
     /// ```no_run
     /// # use determined::client;

@@ -51,7 +51,7 @@ fn kind(status: u16, said: &str) -> ErrorKind {
         409 => ErrorKind::Conflict,
         429 => ErrorKind::RateLimited,
         501 => ErrorKind::Unsupported,
-        500 if said.contains("already exists") => ErrorKind::Conflict,
+        400 | 500 if said.contains("already exists") => ErrorKind::Conflict,
         _ => ErrorKind::Api,
     }
 }
@@ -127,6 +127,7 @@ mod tests {
                 "code=400, message=user already exists",
                 ErrorKind::Conflict,
             ),
+            (400, "user already exists", ErrorKind::Conflict),
             (500, "boom", ErrorKind::Api),
             (501, "Not Implemented", ErrorKind::Unsupported),
         ] {
