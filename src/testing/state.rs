@@ -112,10 +112,8 @@ impl<T> Table<T> {
     /// Adds the row that `make` makes of its id.
     pub(super) fn insert(&mut self, make: impl FnOnce(i32) -> T) -> &mut T {
         self.last_id += 1;
-        self.rows
-            .entry(self.last_id)
-            .insert_entry(make(self.last_id))
-            .into_mut()
+        let id = self.last_id;
+        self.rows.entry(id).or_insert_with(|| make(id))
     }
 
     pub(super) fn get(&self, id: i32) -> Option<&T> {

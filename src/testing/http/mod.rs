@@ -26,11 +26,17 @@ pub(super) struct Server {
     acceptor: Option<JoinHandle<()>>,
 }
 
+/// A connection that is open, and the thread that serves it.
+struct Connection {
+    stream: TcpStream,
+    thread: JoinHandle<()>,
+}
+
 #[derive(Default)]
 struct Connections {
     closing: AtomicBool,
     last_id: AtomicU64,
-    open: Mutex<HashMap<u64, (TcpStream, Option<JoinHandle<()>>)>>,
+    open: Mutex<HashMap<u64, Connection>>,
 }
 
 impl Server {
@@ -67,9 +73,9 @@ impl Server {
 
     /// Cuts the connections that are open now; the server goes on listening.
     pub(super) fn cut_connections(&self) {
-        for (stream, _) in self.connections.open().values() {
+        for connection in self.connections.open().values() {
             // A connection that is closed already needs no cutting.
-            let _ = stream.shutdown(Shutdown::Both);
+            let _ = connection.stream.shutdown(Shutdown::Both);
         }
     }
 }
@@ -84,21 +90,19 @@ impl Drop for Server {
         }
         self.cut_connections();
         let threads: Vec<_> = self.connections.open().drain().collect();
-        for (_, (_, thread)) in threads {
-            if let Some(thread) = thread {
-                let _ = thread.join();
-            }
+        for (_, connection) in threads {
+            let _ = connection.thread.join();
         }
     }
 }
 
 impl Connections {
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, (TcpStream, Option<JoinHandle<()>>)>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Connection>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn serve(self: &Arc<Self>, stream: TcpStream, service: &Arc<dyn Service>) {
-        let Ok(handle) = stream.try_clone() else {
+        let Ok(serving) = stream.try_clone() else {
             return;
         };
         let id = self.last_id.fetch_add(1, Ordering::SeqCst);
@@ -110,13 +114,13 @@ impl Connections {
                 .name("mock-master-connection".into())
                 .spawn(move || {
                     // A client that hangs up in the middle is no concern of the server.
-                    let _ = converse(&stream, service.as_ref());
-                    let _ = stream.shutdown(Shutdown::Both);
+                    let _ = converse(&serving, service.as_ref());
+                    let _ = serving.shutdown(Shutdown::Both);
                     connections.open().remove(&id);
                 })
         };
         if let Ok(thread) = thread {
-            open.insert(id, (handle, Some(thread)));
+            open.insert(id, Connection { stream, thread });
         }
     }
 }

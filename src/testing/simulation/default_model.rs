@@ -2,7 +2,8 @@
 
 use super::script::{SimulatedTrial, TrialScript};
 use crate::testing::state::fill_randomly;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const STEPS: i32 = 5;
@@ -31,14 +32,14 @@ pub(super) fn script(trial: &SimulatedTrial) -> TrialScript {
             let metrics = validation(trial, loss);
             let shown: Vec<String> = metrics
                 .iter()
-                .map(|(name, value)| format!("'{name}': {value}"))
+                .map(|(name, value)| format!("'{name}': {value:?}"))
                 .collect();
             script = script
                 .log(format!(
                     "[14051] determined.core: report_validation_metrics(steps_completed={step}, metrics={{{}}})",
                     shown.join(", ")
                 ))
-                .validation(step, metrics);
+                .validation(step, metrics.into_iter().collect::<BTreeMap<_, _>>());
             script = checkpoint(script, step, loss);
         }
         script = script.print_error("warn-ish line on stderr");
@@ -63,18 +64,15 @@ fn checkpoint(script: TrialScript, step: i32, loss: f64) -> TrialScript {
 }
 
 /// `val_loss`, `acc`, and the searcher's metric if it is neither.
-fn validation(trial: &SimulatedTrial, loss: f64) -> Map<String, Value> {
+fn validation(trial: &SimulatedTrial, loss: f64) -> Vec<(&str, f64)> {
     let (val_loss, accuracy) = (loss * 1.1, 1.0 - loss / 10.0);
-    let mut metrics = Map::new();
-    metrics.insert("val_loss".into(), val_loss.into());
-    metrics.insert("acc".into(), accuracy.into());
-    if !trial.metric().is_empty() {
-        let judged = if trial.smaller_is_better() {
-            val_loss
-        } else {
-            accuracy
+    let mut metrics = vec![("val_loss", val_loss), ("acc", accuracy)];
+    if !["", "val_loss", "acc"].contains(&trial.metric()) {
+        let judged = match trial.smaller_is_better() {
+            true => val_loss,
+            false => accuracy,
         };
-        metrics.entry(trial.metric()).or_insert(judged.into());
+        metrics.push((trial.metric(), judged));
     }
     metrics
 }
@@ -147,7 +145,7 @@ fn quoted_argument<'a>(line: &'a str, call: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::testing::simulation::script::Action;
-    use std::collections::BTreeMap;
+    use serde_json::Map;
     use std::sync::Arc;
 
     fn trial(hparams: Value, config: Value) -> SimulatedTrial {
