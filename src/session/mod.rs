@@ -43,6 +43,7 @@ pub use self::proxy::Proxy;
 pub(crate) use self::request::{Request, encode, route};
 pub use self::token_store::TokenStore;
 
+const LOGIN: &str = "/api/v1/auth/login";
 /// A refusal's body is read up to this many bytes.
 const REFUSAL_LIMIT: u64 = 64 * 1024;
 
@@ -317,7 +318,7 @@ impl Session {
     /// Logs in with a password and gives the token.
     fn post_login(&self, username: &str, password: &Secret) -> Result<Secret> {
         let token: String = self
-            .post("/api/v1/auth/login")
+            .post(LOGIN)
             .anonymous()
             .doing(format!("log in as {username:?} at {}", self.shared.master))
             .json(&json!({
@@ -330,7 +331,8 @@ impl Session {
             return Err(Error::new(
                 ErrorKind::InvalidResponse,
                 "the answer to the login has no token that a header can hold",
-            ));
+            )
+            .with_request("POST", LOGIN));
         }
         Ok(Secret::new(token))
     }

@@ -53,10 +53,13 @@ impl<T> Pages<T> {
         mut make: impl FnMut(B) -> Option<T> + Send + 'static,
     ) -> Result<Self> {
         let fetch = move |offset: i64| {
-            let (items, place) = request
-                .clone()
-                .query("offset", offset)
-                .fetch_page::<B>(key)?;
+            let fetched = request.clone().query("offset", offset).fetch_page(key);
+            let (items, place): (Vec<B>, _) = match fetched {
+                Err(error) if offset > 0 && says_beyond_end(&error) => {
+                    (Vec::new(), Pagination::default())
+                }
+                other => other?,
+            };
             if place.end_index < place.total && place.end_index <= offset {
                 return Err(request.explain(Error::new(
                     ErrorKind::InvalidResponse,
@@ -87,6 +90,12 @@ impl<T> Pages<T> {
         self.next = (place.end_index < place.total).then_some(place.end_index);
         Ok(())
     }
+}
+
+/// Whether a list has become shorter since its last page, so that it ends before the next one would begin.
+fn says_beyond_end(error: &Error) -> bool {
+    let said = error.server_message().unwrap_or_default();
+    error.status() == Some(400) && said.contains("offset out of bounds")
 }
 
 impl<T> Iterator for Pages<T> {

@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
+mod paging;
 mod transport;
 
 use std::io::Write;

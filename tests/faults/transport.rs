@@ -103,14 +103,14 @@ fn an_answer_that_is_cut_off_is_an_error_wherever_the_cut_is() {
                 "between chunks",
                 chunked(&format!("{length:x}\r\n{body}\r\n")),
             ),
-            ("in a chunk", chunked(&format!("{length:x}\r\n{}", &body[..9]))),
+            (
+                "in a chunk",
+                chunked(&format!("{length:x}\r\n{}", &body[..9])),
+            ),
             ("in the size of a chunk", chunked("8")),
             (
                 "in compressed data",
-                with_headers(
-                    b"content-encoding: gzip\r\n",
-                    &packed[..packed.len() - 6],
-                ),
+                with_headers(b"content-encoding: gzip\r\n", &packed[..packed.len() - 6]),
             ),
         ],
     );
@@ -157,9 +157,18 @@ fn what_is_not_http_is_named_as_such() {
                 "a chunk size beyond all numbers",
                 chunked(&format!("{}\r\n{body}", "f".repeat(40))),
             ),
-            ("a header without a colon", with_headers(b"x\r\n", body.as_bytes())),
-            ("a NUL in a header", with_headers(b"x: a\0b\r\n", body.as_bytes())),
-            ("a header of 4 MiB", with_headers(huge.as_bytes(), body.as_bytes())),
+            (
+                "a header without a colon",
+                with_headers(b"x\r\n", body.as_bytes()),
+            ),
+            (
+                "a NUL in a header",
+                with_headers(b"x: a\0b\r\n", body.as_bytes()),
+            ),
+            (
+                "a header of 4 MiB",
+                with_headers(huge.as_bytes(), body.as_bytes()),
+            ),
             (
                 "thousands of headers",
                 with_headers("x: y\r\n".repeat(4000).as_bytes(), body.as_bytes()),
@@ -209,7 +218,12 @@ fn a_success_without_a_body_is_no_answer() {
 
 #[test]
 fn a_status_that_nobody_knows_is_an_error_that_names_it() {
-    for status in ["101 Switching Protocols", "418 I'm a teapot", "599 Odd", "999 Odd"] {
+    for status in [
+        "101 Switching Protocols",
+        "418 I'm a teapot",
+        "599 Odd",
+        "999 Odd",
+    ] {
         let error = asked(ok(EXPERIMENT).replace("200 OK", status)).unwrap_err();
         let number: u16 = status[..3].parse().unwrap();
         assert_eq!(error.kind(), ErrorKind::Api, "{error}");
@@ -238,7 +252,14 @@ fn what_follows_an_answer_is_never_taken_for_the_next_one() {
 fn a_connection_that_was_closed_while_idle_is_not_used_again() {
     // Says that it stays open and closes all the same, as gateways do after their own idle time.
     let master = RawMaster::start(|seen, stream| {
-        stream.write_all(ok(if seen.method == "GET" { EXPERIMENT } else { "{}" }).as_bytes())?;
+        stream.write_all(
+            ok(if seen.method == "GET" {
+                EXPERIMENT
+            } else {
+                "{}"
+            })
+            .as_bytes(),
+        )?;
         Ok(After::Close)
     });
     let experiment = hasty(&master).get_experiment(1).unwrap();
