@@ -16,12 +16,21 @@ use crate::wire::{OrderBy, lenient, time};
 /// [`latest_version`](crate::Model::latest_version) and [`get_versions`](crate::Model::get_versions). The fields are what the master said then;
 /// [`reload`](Self::reload) asks again.
 ///
-/// ```no_run
-/// use determined::client;
-///
-/// let best = client::get_experiment(4)?.top_checkpoint()?;
-/// let mut version = client::get_model("iris")?.register_version(&best.uuid)?;
+/// ```
+/// # use determined::{ModelDefinition, testing::MockMaster};
+/// # use serde_json::json;
+/// # let master = MockMaster::start();
+/// # let client = master.determined();
+/// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
+/// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
+/// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
+/// # experiment.wait()?;
+/// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
+/// # let model = client.create_model("iris")?;
+/// let best = experiment.top_checkpoint()?;
+/// let mut version = model.register_version(&best.uuid)?;
 /// version.set_name("the one that shipped")?;
+/// assert_eq!(version.checkpoint.uuid, best.uuid);
 /// # Ok::<(), determined::Error>(())
 /// ```
 #[derive(Debug, Clone, Serialize)]
@@ -152,10 +161,21 @@ impl ModelVersion {
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) if the version or its model is deleted.
     ///
-    /// ```no_run
-    /// # let mut version = determined::client::get_model("iris")?.get_version(3)?;
+    /// ```
+    /// # use determined::{ModelDefinition, testing::MockMaster};
+    /// # use serde_json::json;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
+    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
+    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
+    /// # experiment.wait()?;
+    /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
+    /// # let model = client.create_model("iris")?;
+    /// let mut version = model.register_version(&uuid)?;
+    /// model.get_version(1)?.set_notes("Good.")?;
     /// version.reload()?;
-    /// println!("{}", version.notes);
+    /// assert_eq!(version.notes, "Good.");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn reload(&mut self) -> Result<()> {
@@ -174,9 +194,20 @@ impl ModelVersion {
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) if the version or its model is deleted.
     ///
-    /// ```no_run
-    /// # let mut version = determined::client::get_model("iris")?.get_version(3)?;
+    /// ```
+    /// # use determined::{ModelDefinition, testing::MockMaster};
+    /// # use serde_json::json;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
+    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
+    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
+    /// # experiment.wait()?;
+    /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
+    /// # let model = client.create_model("iris")?;
+    /// let mut version = model.register_version(&uuid)?;
     /// version.set_name("the one that shipped")?;
+    /// assert_eq!(model.get_version(1)?.name, "the one that shipped");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn set_name(&mut self, name: &str) -> Result<()> {
@@ -190,9 +221,20 @@ impl ModelVersion {
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) if the version or its model is deleted.
     ///
-    /// ```no_run
-    /// # let mut version = determined::client::get_model("iris")?.get_version(3)?;
+    /// ```
+    /// # use determined::{ModelDefinition, testing::MockMaster};
+    /// # use serde_json::json;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
+    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
+    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
+    /// # experiment.wait()?;
+    /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
+    /// # let model = client.create_model("iris")?;
+    /// let mut version = model.register_version(&uuid)?;
     /// version.set_notes("Trained on the *small* set.")?;
+    /// assert_eq!(version.notes, "Trained on the *small* set.");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn set_notes(&mut self, notes: &str) -> Result<()> {
@@ -209,9 +251,19 @@ impl ModelVersion {
     /// [`NotFound`](crate::ErrorKind::NotFound) if it is deleted already; [`Forbidden`](crate::ErrorKind::Forbidden) if another user registered
     /// it and this one is no administrator.
     ///
-    /// ```no_run
-    /// # let model = determined::client::get_model("iris")?;
-    /// model.get_version(3)?.delete()?;
+    /// ```
+    /// # use determined::{ModelDefinition, testing::MockMaster};
+    /// # use serde_json::json;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
+    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
+    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
+    /// # experiment.wait()?;
+    /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
+    /// # let model = client.create_model("iris")?;
+    /// model.register_version(&uuid)?.delete()?;
+    /// assert!(model.get_version(1).unwrap_err().is_not_found());
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn delete(&self) -> Result<()> {

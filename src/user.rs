@@ -323,9 +323,13 @@ impl User {
     /// [`Api`](ErrorKind::Api) for a name that the master does not take: shorter than 2 characters, not ASCII, or `admin` or `determined`;
     /// [`Conflict`](ErrorKind::Conflict) if another user bears it; [`Forbidden`](ErrorKind::Forbidden) for users who are no administrators.
     ///
-    /// ```no_run
-    /// # let mut user = determined::client::get_user_by_name("kim")?;
+    /// ```
+    /// # use determined::{Determined, testing::MockMaster};
+    /// # let master = MockMaster::start();
+    /// # let admin = Determined::new(master.login_options().user("admin"))?;
+    /// let mut user = admin.create_user("kim", false, "Correct-horse-9")?;
     /// user.rename("kim.lee")?;
+    /// assert_eq!(admin.get_user_by_id(user.user_id)?.username, "kim.lee");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn rename(&mut self, new_username: &str) -> Result<()> {
@@ -364,8 +368,12 @@ impl User {
     ///
     /// [`Forbidden`](ErrorKind::Forbidden) for users who are no administrators.
     ///
-    /// ```no_run
-    /// # let mut user = determined::client::get_user_by_name("kim")?;
+    /// ```
+    /// # use determined::{Determined, testing::MockMaster};
+    /// # let master = MockMaster::start();
+    /// # let admin = Determined::new(master.login_options().user("admin"))?;
+    /// let mut user = admin.create_user("kim", false, "Correct-horse-9")?;
+    /// user.deactivate()?;
     /// user.activate()?;
     /// assert!(user.active);
     /// # Ok::<(), determined::Error>(())
@@ -380,8 +388,11 @@ impl User {
     ///
     /// [`Forbidden`](ErrorKind::Forbidden) for users who are no administrators.
     ///
-    /// ```no_run
-    /// # let mut user = determined::client::get_user_by_name("kim")?;
+    /// ```
+    /// # use determined::{Determined, testing::MockMaster};
+    /// # let master = MockMaster::start();
+    /// # let admin = Determined::new(master.login_options().user("admin"))?;
+    /// let mut user = admin.create_user("kim", false, "Correct-horse-9")?;
     /// user.deactivate()?;
     /// assert!(!user.active);
     /// # Ok::<(), determined::Error>(())
@@ -425,8 +436,11 @@ impl User {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty name; [`Forbidden`](ErrorKind::Forbidden) for users who are no administrators.
     ///
-    /// ```no_run
-    /// # let mut user = determined::client::get_user_by_name("kim")?;
+    /// ```
+    /// # use determined::{Determined, testing::MockMaster};
+    /// # let master = MockMaster::start();
+    /// # let admin = Determined::new(master.login_options().user("admin"))?;
+    /// let mut user = admin.create_user("kim", false, "Correct-horse-9")?;
     /// user.link_with_agent(1000, 1000, "kim", "staff")?;
     /// assert_eq!(user.agent_uid, Some(1000));
     /// # Ok::<(), determined::Error>(())
@@ -458,8 +472,12 @@ impl User {
     ///
     /// [`Forbidden`](ErrorKind::Forbidden) for users who are no administrators.
     ///
-    /// ```no_run
-    /// # let mut user = determined::client::get_user_by_name("kim")?;
+    /// ```
+    /// # use determined::{Determined, testing::MockMaster};
+    /// # let master = MockMaster::start();
+    /// # let admin = Determined::new(master.login_options().user("admin"))?;
+    /// let mut user = admin.create_user("kim", false, "Correct-horse-9")?;
+    /// user.link_with_agent(1000, 1000, "kim", "staff")?;
     /// user.unlink_from_agent()?;
     /// assert_eq!(user.agent_uid, None);
     /// # Ok::<(), determined::Error>(())

@@ -89,11 +89,7 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn serve_tls(
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
-    names: &Mutex<Names>,
-) {
+fn serve_tls(stream: TcpStream, config: Arc<ServerConfig>, names: &Mutex<Names>) {
     let tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
     let mut reader = BufReader::new(tls);
     while let Ok(Some(seen)) = Seen::read(&mut reader) {

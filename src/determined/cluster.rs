@@ -42,11 +42,12 @@ impl Determined {
     /// [`remote`](CreateUserOptions::remote), and for one with both; [`Unsupported`](crate::ErrorKind::Unsupported) for a remote user on a
     /// master that has none: it makes a user with a blank password, which is deactivated at once.
     ///
-    /// ```no_run
-    /// # use determined::client;
-    /// use determined::CreateUserOptions;
-    ///
-    /// let user = client::create_user_with("kim", false, CreateUserOptions::new().remote(true))?;
+    /// ```
+    /// # use determined::{CreateUserOptions, Determined, testing::MockMaster};
+    /// # let master = MockMaster::start();
+    /// # let admin = Determined::new(master.login_options().user("admin"))?;
+    /// let user = admin.create_user_with("kim", false, CreateUserOptions::new().remote(true))?;
+    /// assert!(user.remote);
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn create_user_with(

@@ -1,22 +1,22 @@
 //! The model registry: [`Model`], the calls that make and find models, and [the lists](query) in which they stand.
 
 mod query;
+mod versions;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model_version::{ModelVersion, ModelVersionBody, ModelVersionQuery};
 use crate::name::{self, NameOrId};
-use crate::session::{Pages, Request, Session, route};
-use crate::wire::{Metadata, OrderBy, object};
+use crate::session::{Session, route};
+use crate::wire::{Metadata, object};
 
 pub use query::{ModelQuery, ModelSortBy};
 pub(crate) use query::{list, pages};
 
 object! {
-    /// A model in the registry: a name under which checkpoints are registered as [versions](ModelVersion).
+    /// A model in the registry: a name under which checkpoints are registered as [versions](crate::ModelVersion).
     ///
     /// Comes from [`Determined::create_model`](crate::Determined::create_model), [`get_model`](crate::Determined::get_model) and
     /// [`get_models`](crate::Determined::get_models). The fields are what the master said then; [`reload`](Self::reload) asks again.
@@ -236,155 +236,6 @@ impl Model {
     pub fn reload(&mut self) -> Result<()> {
         *self = self.fetch()?.attach(&self.session);
         Ok(())
-    }
-
-    /// The version of this number. `GET /api/v1/models/{name}/versions/{number}`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if there is no such version.
-    ///
-    /// ```no_run
-    /// # let model = determined::client::get_model("iris")?;
-    /// let path = model.get_version(3)?.checkpoint.download()?;
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn get_version(&self, version: i32) -> Result<ModelVersion> {
-        let request = self
-            .session
-            .get(self.route(&route!("/versions/{}", version)));
-        let version: ModelVersionBody = request
-            .doing(format!("get version {version} of model {:?}", self.name))
-            .fetch_field("modelVersion")?;
-        Ok(version.attach(&self.session))
-    }
-
-    /// The version with the highest number, or `None` if no version is registered.
-    ///
-    /// `GET /api/v1/models/{name}/versions`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the model is deleted.
-    ///
-    /// ```
-    /// # use determined::testing::MockMaster;
-    /// # let master = MockMaster::start();
-    /// # let client = master.determined();
-    /// let model = client.create_model("iris")?;
-    /// assert!(model.latest_version()?.is_none());
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn latest_version(&self) -> Result<Option<ModelVersion>> {
-        let versions: Option<Vec<ModelVersionBody>> = self
-            .session
-            .get(self.route("/versions"))
-            .doing(format!("get the latest version of model {:?}", self.name))
-            .query("limit", 1)
-            .query("sortBy", "SORT_BY_VERSION")
-            .query("orderBy", OrderBy::Descending.wire())
-            .fetch_field("modelVersions")?;
-        let latest = versions.unwrap_or_default().into_iter().next();
-        Ok(latest.map(|version| version.attach(&self.session)))
-    }
-
-    /// All versions, the newest first. `GET /api/v1/models/{name}/versions`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the model is deleted.
-    ///
-    /// ```no_run
-    /// # let model = determined::client::get_model("iris")?;
-    /// for version in model.get_versions()? {
-    ///     println!("{} {} {}", version.model_version, version.name, version.checkpoint.uuid);
-    /// }
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    #[doc(alias = "list_versions")]
-    pub fn get_versions(&self) -> Result<Vec<ModelVersion>> {
-        self.get_versions_with(ModelVersionQuery::new())
-    }
-
-    /// [`get_versions`](Self::get_versions) in another order.
-    ///
-    /// # Errors
-    ///
-    /// As for [`get_versions`](Self::get_versions).
-    ///
-    /// ```no_run
-    /// # use determined::{ModelVersionQuery, OrderBy};
-    /// # let model = determined::client::get_model("iris")?;
-    /// let oldest_first = model.get_versions_with(ModelVersionQuery::new().order_by(OrderBy::Ascending))?;
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn get_versions_with(&self, query: ModelVersionQuery) -> Result<Vec<ModelVersion>> {
-        self.start_versions(self.versions(&query))?.collect()
-    }
-
-    /// [`get_versions_with`](Self::get_versions_with), fetched page by page as the iterator goes.
-    ///
-    /// # Errors
-    ///
-    /// As for [`get_versions`](Self::get_versions), now for the first page and then as an item.
-    ///
-    /// ```no_run
-    /// # use determined::ModelVersionQuery;
-    /// # let model = determined::client::get_model("iris")?;
-    /// for version in model.iter_versions_with(ModelVersionQuery::new().page_size(20))? {
-    ///     println!("{}", version?.model_version);
-    /// }
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn iter_versions_with(&self, query: ModelVersionQuery) -> Result<Pages<ModelVersion>> {
-        let limit = query.page_size.unwrap_or(100).max(1);
-        self.start_versions(self.versions(&query).query("limit", limit))
-    }
-
-    fn versions(&self, query: &ModelVersionQuery) -> Request {
-        let order_by = query.order_by.unwrap_or(OrderBy::Descending);
-        self.session
-            .get(self.route("/versions"))
-            .doing(format!("list the versions of model {:?}", self.name))
-            .query("orderBy", order_by.wire())
-    }
-
-    fn start_versions(&self, request: Request) -> Result<Pages<ModelVersion>> {
-        let session = self.session.clone();
-        Pages::start(request, "modelVersions", move |body: ModelVersionBody| {
-            body.attach(&session)
-        })
-    }
-
-    /// Registers a checkpoint as the next version. `POST /api/v1/models/{name}/versions`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if there is no such checkpoint; [`Api`](ErrorKind::Api) if it is not completed, or the model is
-    /// archived.
-    ///
-    /// ```no_run
-    /// # use determined::client;
-    /// let best = client::get_experiment(4)?.top_checkpoint()?;
-    /// let version = client::get_model("iris")?.register_version(&best.uuid)?;
-    /// println!("iris {}", version.model_version);
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn register_version(&self, checkpoint_uuid: &str) -> Result<ModelVersion> {
-        let doing = format!(
-            "register {checkpoint_uuid} as a version of model {:?}",
-            self.name
-        );
-        if let Err(error) = name::check(checkpoint_uuid, "uuid of the checkpoint") {
-            return Err(error.doing(doing));
-        }
-        let version: ModelVersionBody = self
-            .session
-            .post(self.route("/versions"))
-            .doing(doing)
-            .json(&json!({"checkpointUuid": checkpoint_uuid, "modelName": self.name}))
-            .fetch_field("modelVersion")?;
-        Ok(version.attach(&self.session))
     }
 
     /// Adds to the metadata; what is there under the same key is replaced.
