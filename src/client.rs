@@ -30,6 +30,7 @@ use crate::deletion::DeleteOptions;
 use crate::determined::Determined;
 use crate::error::{Error, ErrorKind, Result};
 use crate::experiment::{CreateExperimentOptions, Experiment, ExperimentQuery};
+use crate::metrics::MetricReports;
 use crate::model::{CreateModelOptions, Model, ModelQuery};
 use crate::model_definition::ModelDefinition;
 use crate::name::NameOrId;
@@ -148,6 +149,14 @@ pub fn iter_experiments_with(query: ExperimentQuery) -> Result<Pages<Experiment>
 /// Like [`Determined::get_trial`].
 pub fn get_trial(trial_id: i32) -> Result<Trial> {
     default_client()?.get_trial(trial_id)
+}
+
+/// Like [`Determined::iter_trials_metrics`].
+pub fn iter_trials_metrics(
+    trial_ids: impl IntoIterator<Item = i32>,
+    group: &str,
+) -> Result<MetricReports> {
+    default_client()?.iter_trials_metrics(trial_ids, group)
 }
 
 /// Like [`Determined::get_checkpoint`].

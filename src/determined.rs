@@ -7,6 +7,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::config::ExperimentConfig;
 use crate::error::Result;
 use crate::experiment::{self, CreateExperimentOptions, Experiment, ExperimentQuery};
+use crate::metrics::{self, MetricReports};
 use crate::model_definition::ModelDefinition;
 use crate::session::{LoginOptions, Pages, Session};
 use crate::trial::{self, Trial};
@@ -228,6 +229,37 @@ impl Determined {
     /// ```
     pub fn get_trial(&self, trial_id: i32) -> Result<Trial> {
         trial::get(&self.session, trial_id)
+    }
+
+    /// What some trials have reported to a group so far: `training`, `validation`, or another that they chose.
+    ///
+    /// The reports come in the order of trials, runs and steps. `GET /api/v1/trials/metrics/trial_metrics`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without any trial, [`NotFound`](crate::ErrorKind::NotFound) if one of them does not exist,
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if the master is too old; what goes wrong later comes as an item.
+    ///
+    /// ```no_run
+    /// # use determined::{Determined, LoginOptions};
+    /// # let client = Determined::new(LoginOptions::new())?;
+    /// for report in client.iter_trials_metrics([7, 8], "validation")? {
+    ///     let report = report?;
+    ///     println!("{} {} {:?}", report.trial_id, report.steps_completed, report.metric("loss"));
+    /// }
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    #[doc(alias(
+        "stream_trials_metrics",
+        "stream_trials_training_metrics",
+        "stream_trials_validation_metrics"
+    ))]
+    pub fn iter_trials_metrics(
+        &self,
+        trial_ids: impl IntoIterator<Item = i32>,
+        group: &str,
+    ) -> Result<MetricReports> {
+        metrics::of_trials(&self.session, trial_ids, group)
     }
 
     /// A checkpoint. `GET /api/v1/checkpoints/{uuid}`.

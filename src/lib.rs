@@ -8,6 +8,8 @@ mod deletion;
 mod determined;
 mod error;
 mod experiment;
+mod logs;
+mod metrics;
 mod model;
 mod model_definition;
 mod model_version;
@@ -40,6 +42,8 @@ pub use experiment::{
     LaunchWarning, OnPaused, WaitOptions, WaitProgress,
 };
 pub use jiff::Timestamp;
+pub use logs::{LogEntries, LogEntry, LogLevel, LogOptions};
+pub use metrics::{MetricReports, TrialMetrics};
 pub use model::{CreateModelOptions, Model, ModelQuery, ModelSortBy};
 pub use model_definition::ModelDefinition;
 pub use model_version::{ModelVersion, ModelVersionQuery};

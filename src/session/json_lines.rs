@@ -74,6 +74,12 @@ impl JsonLines {
         Some(decoded.map_err(|error| self.request.explain(error)))
     }
 
+    /// Whether a stream that was cut between two lines can be told from one that is complete.
+    pub(crate) fn tells_its_end(&self) -> bool {
+        let has = |name| self.answer.header(name).is_some();
+        has("transfer-encoding") || has("content-length")
+    }
+
     /// Adds to an error of a line what the stream is.
     pub(crate) fn explain(&self, error: Error) -> Error {
         self.request.explain(error)
