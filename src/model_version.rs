@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checkpoint::{Checkpoint, CheckpointBody};
 use crate::error::Result;
+use crate::metrics::{self, MetricReports};
 use crate::model::model_route;
 use crate::session::{Session, route};
 use crate::wire::{OrderBy, lenient, time};
@@ -271,6 +272,38 @@ impl ModelVersion {
             .delete(self.route())
             .doing(self.doing("delete"))
             .send()
+    }
+
+    /// What trials have reported about this version, which they used for inference: to one group, or to all.
+    ///
+    /// `GET /api/v1/models/{name}/versions/{number}/metrics`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the version or its model is deleted, [`Unsupported`](crate::ErrorKind::Unsupported) if the
+    /// master is too old.
+    ///
+    /// ```
+    /// # use determined::{ModelDefinition, testing::MockMaster};
+    /// # use serde_json::json;
+    /// # let master = MockMaster::start();
+    /// # let client = master.determined();
+    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
+    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
+    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
+    /// # experiment.wait()?;
+    /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
+    /// # let model = client.create_model("iris")?;
+    /// let version = model.register_version(&uuid)?;
+    /// for report in version.iter_metrics(Some("validation"))? {
+    ///     println!("{:?}", report?.metric("accuracy"));
+    /// }
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    #[doc(alias = "get_metrics")]
+    pub fn iter_metrics(&self, group: Option<&str>) -> Result<MetricReports> {
+        let request = self.session.get(self.route() + "/metrics");
+        metrics::of_source(request.doing(self.doing("read the metrics of")), group)
     }
 
     fn route(&self) -> String {

@@ -545,3 +545,42 @@ fn what_an_older_master_leaves_out_is_none_or_empty() {
     assert_eq!((model.workspace_id, model.creation_time), (None, None));
     assert!(model.labels.is_empty() && model.metadata.is_empty());
 }
+
+#[test]
+fn the_metrics_about_a_version_are_read_by_group_or_all() {
+    let report = |group: &str, metrics: Value| json!({"trialId": 19, "trialRunId": 1, "totalBatches": 5, "endTime": "2026-11-23T20:04:32.069202Z", "group": group, "metrics": metrics});
+    let validation = report(
+        "validation",
+        json!({"validation_metrics": {"accuracy": "NaN"}}),
+    );
+    let other = report(
+        "other",
+        json!({"avg_metrics": {"accuracy": 0.5}, "batch_metrics": null}),
+    );
+    let all = "GET /api/v1/models/iris/versions/1/metrics?trialSourceInfoType=TRIAL_SOURCE_INFO_TYPE_INFERENCE";
+    let some = format!("{all}&metricGroup=validation");
+    let master = master(vec![
+        ("GET /api/v1/models/iris", 200, json!({"model": iris()})),
+        (
+            "GET /api/v1/models/iris/versions/1",
+            200,
+            json!({"modelVersion": version(1)}),
+        ),
+        (all, 200, json!({"metrics": [validation, other]})),
+        (&some, 200, json!({"metrics": [validation]})),
+    ]);
+    let version = master
+        .client()
+        .get_model("iris")
+        .unwrap()
+        .get_version(1)
+        .unwrap();
+    let accuracy = |group| -> Vec<f64> {
+        let reports = version.iter_metrics(group).unwrap();
+        reports
+            .map(|report| report.unwrap().metric("accuracy").unwrap())
+            .collect()
+    };
+    assert!(matches!(accuracy(None)[..], [nan, 0.5] if nan.is_nan()));
+    assert_eq!(accuracy(Some("validation")).len(), 1);
+}
