@@ -161,7 +161,7 @@ fn write_files(blocks: Blocks, tree: &Tree, mut gate: Gate<'_>, meter: &Meter) -
         let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(failed)?;
         headers_left.set(None);
-        let Some((name, size)) = plain_file(&entry, tree)? else {
+        let Some((name, size)) = plain_file(&entry, tree, &mut gate)? else {
             continue;
         };
         gate.admit(&name, size)?;
@@ -193,6 +193,7 @@ fn write_files(blocks: Blocks, tree: &Tree, mut gate: Gate<'_>, meter: &Meter) -
 fn plain_file<R: Read>(
     entry: &tar::Entry<'_, R>,
     tree: &Tree,
+    gate: &mut Gate<'_>,
 ) -> Result<Option<(std::path::PathBuf, u64)>> {
     let kind = entry.header().entry_type();
     if kind == EntryType::XGlobalHeader {
@@ -208,6 +209,7 @@ fn plain_file<R: Read>(
     let path = local_path(name)?;
     match kind {
         EntryType::Directory => {
+            gate.admit_directory(&path)?;
             tree.create_directory(&path)?;
             Ok(None)
         }

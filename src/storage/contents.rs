@@ -143,25 +143,35 @@ impl Gate<'_> {
         match self.contents.files.get(path) {
             Some(_) if self.contents.fits(path, size) => Ok(()),
             Some(reported) => Err(wrong_size(path, size, *reported)),
-            None => {
-                let left = self
-                    .files_left
-                    .checked_sub(1)
-                    .zip(self.bytes_left.checked_sub(size));
-                let Some((files, bytes)) = left else {
-                    return Err(Error::new(
-                        ErrorKind::Storage,
-                        format!(
-                            "far more comes than the checkpoint is said to hold ({}): stopped before {:?}, of {size} bytes",
-                            self.contents.account(),
-                            path.display().to_string()
-                        ),
-                    ));
-                };
-                (self.files_left, self.bytes_left) = (files, bytes);
-                Ok(())
-            }
+            None => self.admit_more(path, size),
         }
+    }
+
+    /// An error if too many directories come that were not reported: they fill a disk too.
+    pub(super) fn admit_directory(&mut self, path: &Path) -> Result<()> {
+        if path.as_os_str().is_empty() || self.contents.directories.contains(path) {
+            return Ok(());
+        }
+        self.admit_more(path, 0)
+    }
+
+    fn admit_more(&mut self, path: &Path, size: u64) -> Result<()> {
+        let left = self
+            .files_left
+            .checked_sub(1)
+            .zip(self.bytes_left.checked_sub(size));
+        let Some((files, bytes)) = left else {
+            return Err(Error::new(
+                ErrorKind::Storage,
+                format!(
+                    "far more comes than the checkpoint is said to hold ({}): stopped before {:?}, of {size} bytes",
+                    self.contents.account(),
+                    path.display().to_string()
+                ),
+            ));
+        };
+        (self.files_left, self.bytes_left) = (files, bytes);
+        Ok(())
     }
 }
 

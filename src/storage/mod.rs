@@ -195,7 +195,7 @@ fn download(
     observer: Observer,
 ) -> Result<()> {
     let checkpoint = checkpoint::get(session, uuid)?;
-    check(&checkpoint)?;
+    check(&checkpoint, uuid)?;
     let contents = Contents::new(&checkpoint.resources)?;
     let mark = checkpoint
         .report_time
@@ -240,8 +240,14 @@ fn download(
     target.fill(staging, &tree)
 }
 
-/// An error unless there is something to download.
-fn check(checkpoint: &Checkpoint) -> Result<()> {
+/// An error unless there is something to download, and it is what was asked for: the place of the download bears that name.
+fn check(checkpoint: &Checkpoint, uuid: &str) -> Result<()> {
+    if !checkpoint.uuid.eq_ignore_ascii_case(uuid) {
+        return Err(Error::new(
+            ErrorKind::InvalidResponse,
+            format!("the master answered with checkpoint {:?}", checkpoint.uuid),
+        ));
+    }
     if let Some(problem) = platform::file_name_problem(&checkpoint.uuid) {
         return Err(Error::new(
             ErrorKind::InvalidResponse,

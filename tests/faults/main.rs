@@ -6,7 +6,10 @@
 mod support;
 
 mod answers;
+mod downloads;
+mod outages;
 mod paging;
+mod submissions;
 mod transport;
 
 use std::io::Write;
