@@ -2,7 +2,7 @@
 
 mod deviations;
 mod json;
-mod recording;
+pub mod recording;
 mod same;
 mod script;
 #[cfg(test)]
@@ -52,7 +52,7 @@ impl Replay {
         Self::of(scenario, recording, Deviations::read().of(scenario))
     }
 
-    fn of(scenario: &str, recording: Recording, deviations: Deviations) -> Self {
+    pub fn of(scenario: &str, recording: Recording, deviations: Deviations) -> Self {
         let conversation = Arc::new(Mutex::new(Conversation {
             steps: deviations.script(&recording.exchanges).into(),
             answered: None,
@@ -214,6 +214,8 @@ impl Replay {
         let is_ours = match raised.kind.as_str() {
             "NotFoundException" => error.is_not_found(),
             "UnauthenticatedException" => error.kind() == ErrorKind::Unauthenticated,
+            "ForbiddenException" => error.kind() == ErrorKind::Forbidden,
+            "EnterpriseOnlyError" => error.kind() == ErrorKind::EnterpriseOnly,
             "APIException" => error.status().is_some() && !error.is_not_found(),
             // What Python finds wrong by itself, in its own words.
             "AssertionError" | "TypeError" | "ValueError" => error.status().is_none(),
@@ -232,7 +234,7 @@ impl Replay {
             assert_eq!(error.status(), Some(refusal.status), "{call}: {error}");
             assert_eq!(
                 error.server_message(),
-                refusal.body.refusal(),
+                refusal.body.refusal().map(str::trim),
                 "{call}: {error}"
             );
         }

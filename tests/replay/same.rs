@@ -59,6 +59,14 @@ fn field(class: &str, name: &str, ours: &Value, recorded: &Value) -> Option<Stri
                 differ()
             }
         }
+        // Masters say this in a list in place of notes that there are.
+        ("Experiment", "notes") if recorded == "omitted" => {
+            if ours.is_null() {
+                None
+            } else {
+                differ()
+            }
+        }
         // Python leaves sizes as text.
         ("Checkpoint", "resources") => {
             let sizes = |value: &Value| {

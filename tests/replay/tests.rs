@@ -396,6 +396,16 @@ fn objects_agree_by_the_names_of_python() {
             false,
         ),
         (
+            json!({"notes": null}),
+            json!({"_type": "Experiment", "notes": "omitted"}),
+            true,
+        ),
+        (
+            json!({"notes": "omitted"}),
+            json!({"_type": "Experiment", "notes": "omitted"}),
+            false,
+        ),
+        (
             json!({"resources": {"a": 1}}),
             json!({"_type": "Checkpoint", "resources": {"a": "1"}}),
             true,

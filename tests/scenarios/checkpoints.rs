@@ -4,12 +4,54 @@ use std::fs;
 use std::path::Path;
 
 use determined::{DownloadMode, DownloadOptions, ErrorKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::experiments::at_once;
 use super::inputs::Inputs;
 use crate::replay::Replay;
+
+#[test]
+fn a_checkpoint_and_its_metadata() {
+    let mut replay = Replay::start("checkpoint_reads");
+    let client = replay.client("determined");
+    let experiment = replay.done(client.get_experiment(4));
+    let best = replay.done(experiment.list_checkpoints()).swap_remove(0);
+
+    let mut c = replay.returns("d.get_checkpoint(u)", client.get_checkpoint(&best.uuid));
+    let additions = json!({"color": "blue", "nested": {"a": [1, 2.5, null]}});
+    replay.returns(
+        "c.add_metadata({'color': 'blue', 'nested': {'a': [1, 2.5, None]}})",
+        c.add_metadata(additions),
+    );
+    replay.returns("c.metadata", Ok(&c.metadata));
+    replay.returns("c.remove_metadata(['color'])", c.remove_metadata(["color"]));
+    replay.returns("c.metadata", Ok(&c.metadata));
+    replay.returns(
+        "c.remove_metadata(['never-there'])",
+        c.remove_metadata(["never-there"]),
+    );
+    replay.returns(
+        "c.add_metadata({'nested': 1})",
+        c.add_metadata(json!({"nested": 1})),
+    );
+    replay.returns("c.reload()", c.reload());
+    replay.returns("c.metadata", Ok(&c.metadata));
+    replay.returns(
+        "c.remove_metadata(['nested'])",
+        c.remove_metadata(["nested"]),
+    );
+    let metrics = c
+        .iter_metrics(None)
+        .and_then(Iterator::collect::<determined::Result<Vec<_>>>);
+    replay.returns("c.get_metrics()", metrics);
+    let call = "d.get_checkpoint('not-a-uuid')";
+    replay.raises(call, ErrorKind::Api, client.get_checkpoint("not-a-uuid"));
+    let nowhere = "00000000-0000-4000-8000-000000000000";
+    let call = "d.get_checkpoint('00000000-0000-4000-8000-000000000000')";
+    replay.raises(call, ErrorKind::NotFound, client.get_checkpoint(nowhere));
+    replay.finish();
+}
 
 /// What is below a directory, sorted.
 fn below(directory: &Path) -> Vec<String> {

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use determined::{
     CheckpointChoice, CheckpointQuery, CheckpointSortBy, CreateExperimentOptions, ErrorKind,
-    Experiment, ExperimentQuery, ExperimentSortBy, ExperimentState, MetricOrder, OrderBy, Trial,
-    TrialQuery, TrialSortBy, WaitOptions,
+    Experiment, ExperimentQuery, ExperimentSortBy, ExperimentState, LogOptions, MetricOrder,
+    OrderBy, Trial, TrialQuery, TrialSortBy, WaitOptions,
 };
 use serde_json::json;
 
 use super::inputs::Inputs;
+use super::trials::lines;
 use crate::replay::Replay;
 
 /// Recorded answers need no time in between.
@@ -68,6 +69,45 @@ fn a_configuration_that_the_master_rejects() {
         let rejected = client.create_experiment(config, inputs.path("model"));
         replay.raises(call, ErrorKind::ExperimentConfig, rejected);
     }
+    replay.finish();
+}
+
+#[test]
+fn an_experiment_that_fails() {
+    let mut replay = Replay::start("experiment_failing");
+    let client = replay.client("determined");
+    let inputs = Inputs::new();
+    let model = inputs.make_directory("failing");
+    inputs.write(
+        "failing/train.py",
+        "import sys\nprint('about to fail')\nraise ValueError('no luck')\n",
+    );
+    let mut e = replay.returns(
+        "d.create_experiment(config, m)",
+        client.create_experiment(inputs.path("exp.yaml"), model),
+    );
+    let t = replay.returns("e.await_first_trial()", e.await_first_trial_with(at_once()));
+    replay.returns("e.wait(interval=0.5)", e.wait_with(at_once()));
+    replay.returns("e.reload()", e.reload());
+    replay.returns("e.state", Ok(&e.state));
+    replay.returns("e.list_trials()", e.get_trials());
+    replay.returns("e.list_checkpoints()", e.list_checkpoints());
+    replay.raises(
+        "e.top_checkpoint()",
+        ErrorKind::CheckpointUnavailable,
+        e.top_checkpoint(),
+    );
+    replay.raises(
+        "t.top_checkpoint()",
+        ErrorKind::CheckpointUnavailable,
+        t.top_checkpoint(),
+    );
+    let tail = t.logs_with(LogOptions::new().tail(4)).and_then(lines);
+    replay.returns("t.logs(tail=4)", tail);
+    replay.raises("t.kill()", ErrorKind::NotFound, t.kill());
+    replay.raises("e.activate()", ErrorKind::NotFound, e.activate());
+    replay.raises("e.pause()", ErrorKind::Api, e.pause());
+    replay.returns("e.cancel()", e.cancel());
     replay.finish();
 }
 
