@@ -118,16 +118,16 @@ impl Determined {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) and [`Io`](crate::ErrorKind::Io) for a model definition that is too large, is not there, or
     /// changes while it is sent; [`NotFound`](crate::ErrorKind::NotFound) for a project or template that does not exist.
     ///
-    /// ```no_run
-    /// # use determined::{Determined, LoginOptions};
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
     /// use determined::CreateExperimentOptions;
     ///
-    /// # let client = Determined::new(LoginOptions::new())?;
     /// let options = CreateExperimentOptions::new()
-    ///     .include("../lib")
+    ///     .include("examples/quickstart.rs") // usually a directory of one's own, such as "../lib"
     ///     .activate(false)
-    ///     .on_progress(|progress| eprintln!("{} bytes", progress.bytes_done));
-    /// let experiment = client.create_experiment_with("my_config.yaml", ".", options)?;
+    ///     .on_progress(|progress| println!("{} bytes", progress.bytes_done));
+    /// let experiment = client.create_experiment_with("examples/model_def/config.yaml", "examples/model_def", options)?;
     /// experiment.activate()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -146,11 +146,12 @@ impl Determined {
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is none with this id.
     ///
-    /// ```no_run
-    /// # use determined::{Determined, LoginOptions};
-    /// # let client = Determined::new(LoginOptions::new())?;
-    /// let experiment = client.get_experiment(7)?;
-    /// println!("{} is {}", experiment.name, experiment.state);
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// # let id = master.experiment().id;
+    /// let experiment = client.get_experiment(id)?;
+    /// assert_eq!(experiment.state.to_string(), "COMPLETED");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn get_experiment(&self, experiment_id: i32) -> Result<Experiment> {
@@ -164,9 +165,10 @@ impl Determined {
     ///
     /// When the master cannot be asked.
     ///
-    /// ```no_run
-    /// # use determined::{Determined, LoginOptions};
-    /// # let client = Determined::new(LoginOptions::new())?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// # master.experiment();
     /// for experiment in client.list_experiments()? {
     ///     println!("{} {}", experiment.id, experiment.name);
     /// }
@@ -182,13 +184,14 @@ impl Determined {
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) for a project that does not exist.
     ///
-    /// ```no_run
-    /// # use determined::{Determined, LoginOptions};
+    /// ```
     /// use determined::{ExperimentQuery, ExperimentState};
     ///
-    /// # let client = Determined::new(LoginOptions::new())?;
-    /// let running = ExperimentQuery::new().states([ExperimentState::Running]);
-    /// println!("{} are running", client.list_experiments_with(running)?.len());
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// # master.experiment();
+    /// let completed = ExperimentQuery::new().states([ExperimentState::Completed]);
+    /// assert_eq!(client.list_experiments_with(completed)?.len(), 1);
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn list_experiments_with(&self, query: ExperimentQuery) -> Result<Vec<Experiment>> {
@@ -201,11 +204,12 @@ impl Determined {
     ///
     /// Like [`list_experiments_with`](Self::list_experiments_with); a later page's failure comes as an item.
     ///
-    /// ```no_run
-    /// # use determined::{Determined, LoginOptions};
+    /// ```
     /// use determined::ExperimentQuery;
     ///
-    /// # let client = Determined::new(LoginOptions::new())?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// # master.experiment();
     /// for experiment in client.iter_experiments_with(ExperimentQuery::new().page_size(50))? {
     ///     println!("{}", experiment?.name);
     /// }
@@ -221,10 +225,11 @@ impl Determined {
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is none with this id.
     ///
-    /// ```no_run
-    /// # use determined::{Determined, LoginOptions};
-    /// # let client = Determined::new(LoginOptions::new())?;
-    /// println!("{:?}", client.get_trial(7)?.hparams);
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// # let id = master.experiment().await_first_trial()?.id;
+    /// println!("{:?}", client.get_trial(id)?.hparams);
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn get_trial(&self, trial_id: i32) -> Result<Trial> {
@@ -268,11 +273,12 @@ impl Determined {
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is none with this id, [`Api`](crate::ErrorKind::Api) if it is no uuid.
     ///
-    /// ```no_run
-    /// # use determined::{Determined, LoginOptions};
-    /// # let client = Determined::new(LoginOptions::new())?;
-    /// let checkpoint = client.get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
-    /// println!("{} files", checkpoint.resources.len());
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// # let uuid = master.experiment().top_checkpoint()?.uuid;
+    /// let checkpoint = client.get_checkpoint(&uuid)?;
+    /// assert_eq!(checkpoint.resources["sub/w.bin"], 2048);
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn get_checkpoint(&self, uuid: &str) -> Result<Checkpoint> {

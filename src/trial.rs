@@ -229,10 +229,11 @@ impl Trial {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the trial is gone.
     ///
-    /// ```no_run
-    /// # let mut trial = determined::client::get_trial(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut trial = master.experiment().await_first_trial()?;
     /// trial.reload()?;
-    /// println!("{} after {} steps", trial.state, trial.total_batches_processed);
+    /// assert_eq!((trial.state.to_string().as_str(), trial.total_batches_processed), ("COMPLETED", 5));
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn reload(&mut self) -> Result<()> {
@@ -246,9 +247,10 @@ impl Trial {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if it is gone.
     ///
-    /// ```no_run
-    /// # let trial = determined::client::get_trial(1)?;
-    /// println!("{}", trial.get_experiment()?.name);
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
+    /// assert_eq!(trial.get_experiment()?.name, "example");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn get_experiment(&self) -> Result<Experiment> {
@@ -261,8 +263,10 @@ impl Trial {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the trial is gone, or has ended.
     ///
-    /// ```no_run
-    /// # let trial = determined::client::get_trial(1)?;
+    /// ```
+    /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
+    /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
+    /// # let trial = master.experiment().await_first_trial()?;
     /// trial.kill()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -291,8 +295,9 @@ impl Trial {
     ///
     /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric.
     ///
-    /// ```no_run
-    /// # let trial = determined::client::get_trial(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
     /// println!("{}", trial.top_checkpoint()?.uuid);
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -309,11 +314,12 @@ impl Trial {
     ///
     /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric as a finite number.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::MetricOrder;
     ///
-    /// # let trial = determined::client::get_trial(1)?;
-    /// let order = MetricOrder::new().sort_by("accuracy").smaller_is_better(false);
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
+    /// let order = MetricOrder::new().sort_by("acc").smaller_is_better(false);
     /// println!("{}", trial.top_checkpoint_with(order)?.uuid);
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -331,11 +337,13 @@ impl Trial {
     /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if there is none, or the id is that of another trial's checkpoint;
     /// [`NotFound`](ErrorKind::NotFound) for an id that the master does not know.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::CheckpointChoice;
     ///
-    /// # let trial = determined::client::get_trial(1)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
     /// let latest = trial.select_checkpoint(CheckpointChoice::Latest)?;
+    /// assert_eq!(latest.metadata["steps_completed"], 5);
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn select_checkpoint(&self, choice: CheckpointChoice) -> Result<Checkpoint> {
@@ -368,9 +376,10 @@ impl Trial {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the trial is gone.
     ///
-    /// ```no_run
-    /// # let trial = determined::client::get_trial(1)?;
-    /// println!("{} checkpoints", trial.get_checkpoints()?.len());
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
+    /// assert_eq!(trial.get_checkpoints()?[0].uuid, trial.top_checkpoint()?.uuid);
     /// # Ok::<(), determined::Error>(())
     /// ```
     #[doc(alias = "list_checkpoints")]
@@ -384,12 +393,14 @@ impl Trial {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the trial is gone, [`InvalidInput`](ErrorKind::InvalidInput) for an order without a sort key.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::{CheckpointQuery, OrderBy};
     ///
-    /// # let trial = determined::client::get_trial(1)?;
-    /// let most_accurate_first = CheckpointQuery::new().sort_by("accuracy").order_by(OrderBy::Descending);
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
+    /// let most_accurate_first = CheckpointQuery::new().sort_by("acc").order_by(OrderBy::Descending);
     /// let best_two = trial.get_checkpoints_with(most_accurate_first.max_results(2))?;
+    /// assert_eq!(best_two.len(), 2);
     /// # Ok::<(), determined::Error>(())
     /// ```
     #[doc(alias = "list_checkpoints")]
@@ -406,10 +417,11 @@ impl Trial {
     ///
     /// Like [`get_checkpoints_with`](Self::get_checkpoints_with); a later page's failure comes as an item.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::CheckpointQuery;
     ///
-    /// # let trial = determined::client::get_trial(1)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
     /// for checkpoint in trial.iter_checkpoints_with(CheckpointQuery::new().page_size(20))? {
     ///     println!("{}", checkpoint?.uuid);
     /// }

@@ -132,10 +132,11 @@ impl Checkpoint {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the master does not know it any more.
     ///
-    /// ```no_run
-    /// # let mut checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
     /// checkpoint.reload()?;
-    /// println!("{} is {}", checkpoint.uuid, checkpoint.state);
+    /// assert_eq!(checkpoint.state.to_string(), "COMPLETED");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn reload(&mut self) -> Result<()> {
@@ -152,10 +153,11 @@ impl Checkpoint {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) if `metadata` is no JSON object, [`NotFound`](ErrorKind::NotFound) if the checkpoint is gone.
     ///
-    /// ```no_run
+    /// ```
     /// use serde_json::json;
     ///
-    /// # let mut checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
     /// checkpoint.add_metadata(json!({"reviewed": true}))?;
     /// assert_eq!(checkpoint.metadata["reviewed"], true);
     /// # Ok::<(), determined::Error>(())
@@ -176,10 +178,11 @@ impl Checkpoint {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the checkpoint is gone.
     ///
-    /// ```no_run
-    /// # let mut checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
-    /// checkpoint.remove_metadata(["reviewed"])?;
-    /// assert!(!checkpoint.metadata.contains_key("reviewed"));
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
+    /// checkpoint.remove_metadata(["note"])?;
+    /// assert!(!checkpoint.metadata.contains_key("note"));
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn remove_metadata(
@@ -225,9 +228,12 @@ impl Checkpoint {
     ///
     /// [`Io`](ErrorKind::Io) if the file cannot be written.
     ///
-    /// ```no_run
-    /// # let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
-    /// checkpoint.write_metadata_file("metadata.json")?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let checkpoint = master.experiment().top_checkpoint()?;
+    /// # let directory = tempfile::tempdir().expect("a temporary directory");
+    /// # let path = directory.path().join("metadata.json");
+    /// checkpoint.write_metadata_file(&path)?;
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn write_metadata_file(&self, path: impl AsRef<Path>) -> Result<()> {
@@ -254,8 +260,9 @@ impl Checkpoint {
     /// [`NotFound`](ErrorKind::NotFound) for a checkpoint that the master does not know, [`Api`](ErrorKind::Api) for one that the model registry
     /// holds.
     ///
-    /// ```no_run
-    /// # let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let checkpoint = master.experiment().top_checkpoint()?;
     /// checkpoint.delete()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -279,9 +286,12 @@ impl Checkpoint {
     /// [`Api`](ErrorKind::Api) for a pattern that is empty or holds `..`, and for a checkpoint that the model registry holds;
     /// [`NotFound`](ErrorKind::NotFound) for a checkpoint that the master does not know.
     ///
-    /// ```no_run
-    /// # let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
-    /// checkpoint.remove_files(["optimizer/**"])?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
+    /// checkpoint.remove_files(["sub/**"])?;
+    /// # checkpoint.reload()?;
+    /// assert!(!checkpoint.resources.contains_key("sub/w.bin"));
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn remove_files(&self, globs: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
@@ -299,9 +309,12 @@ impl Checkpoint {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the configuration names none.
     ///
-    /// ```no_run
-    /// # let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
-    /// println!("trained with {}", checkpoint.get_pachyderm_commit()?);
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let checkpoint = master.experiment().top_checkpoint()?;
+    /// # use determined::ErrorKind;
+    /// let error = checkpoint.get_pachyderm_commit().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput); // it was not trained with data from Pachyderm
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn get_pachyderm_commit(&self) -> Result<String> {

@@ -165,10 +165,11 @@ impl Experiment {
     ///
     /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// let best = experiment.top_checkpoint()?;
-    /// println!("{} {:?}", best.uuid, best.training.and_then(|training| training.searcher_metric));
+    /// println!("{} {:?}", best.uuid, best.training.and_then(|training| training.metric("val_loss")));
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn top_checkpoint(&self) -> Result<Checkpoint> {
@@ -184,11 +185,12 @@ impl Experiment {
     ///
     /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric as a finite number.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::MetricOrder;
     ///
-    /// # let experiment = determined::client::get_experiment(1)?;
-    /// let order = MetricOrder::new().sort_by("accuracy").smaller_is_better(false);
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
+    /// let order = MetricOrder::new().sort_by("acc").smaller_is_better(false);
     /// println!("{}", experiment.top_checkpoint_with(order)?.uuid);
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -208,10 +210,11 @@ impl Experiment {
     ///
     /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if there is no completed checkpoint.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// for checkpoint in experiment.top_n_checkpoints(3)? {
-    ///     println!("{}", checkpoint.uuid);
+    ///     println!("{} of {:?}", checkpoint.uuid, checkpoint.training.map(|training| training.hparams));
     /// }
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -227,12 +230,13 @@ impl Experiment {
     ///
     /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if there is no completed checkpoint.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::MetricOrder;
     ///
-    /// # let experiment = determined::client::get_experiment(1)?;
-    /// let order = MetricOrder::new().sort_by("accuracy").smaller_is_better(false);
-    /// let best_three = experiment.top_n_checkpoints_with(3, order)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
+    /// let order = MetricOrder::new().sort_by("acc").smaller_is_better(false);
+    /// assert_eq!(experiment.top_n_checkpoints_with(3, order)?.len(), 2); // one of each trial
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn top_n_checkpoints_with(
@@ -255,9 +259,10 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
-    /// println!("{} checkpoints", experiment.list_checkpoints()?.len());
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
+    /// assert_eq!(experiment.list_checkpoints()?[0].uuid, experiment.top_checkpoint()?.uuid);
     /// # Ok::<(), determined::Error>(())
     /// ```
     #[doc(alias = "get_checkpoints")]
@@ -271,12 +276,14 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone, [`InvalidInput`](ErrorKind::InvalidInput) for an order without a sort key.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::{CheckpointQuery, CheckpointSortBy, OrderBy};
     ///
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// let newest_first = CheckpointQuery::new().sort_by(CheckpointSortBy::EndTime).order_by(OrderBy::Descending);
     /// let newest = experiment.list_checkpoints_with(newest_first.max_results(1))?;
+    /// assert_eq!(newest[0].metadata["steps_completed"], 5);
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn list_checkpoints_with(&self, query: CheckpointQuery) -> Result<Vec<Checkpoint>> {
@@ -292,10 +299,11 @@ impl Experiment {
     ///
     /// Like [`list_checkpoints_with`](Self::list_checkpoints_with); a later page's failure comes as an item.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::CheckpointQuery;
     ///
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// for checkpoint in experiment.iter_checkpoints_with(CheckpointQuery::new().page_size(20))? {
     ///     println!("{}", checkpoint?.uuid);
     /// }
@@ -314,8 +322,9 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// for trial in experiment.get_trials()? {
     ///     println!("{} {:?}", trial.id, trial.hparams);
     /// }
@@ -332,11 +341,13 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::{TrialQuery, TrialSortBy};
     ///
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// let best_first = experiment.get_trials_with(TrialQuery::new().sort_by(TrialSortBy::BestValidationMetric))?;
+    /// assert_eq!(best_first[0].hparams["decay"], 0.5);
     /// # Ok::<(), determined::Error>(())
     /// ```
     #[doc(alias = "list_trials")]
@@ -350,10 +361,11 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone; a later page's failure comes as an item.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::TrialQuery;
     ///
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// for trial in experiment.iter_trials_with(TrialQuery::new().page_size(20))? {
     ///     println!("{}", trial?.id);
     /// }
@@ -373,10 +385,11 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut experiment = master.experiment();
     /// experiment.reload()?;
-    /// println!("{} {:?}", experiment.state, experiment.progress);
+    /// assert_eq!(experiment.progress, Some(1.0));
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn reload(&mut self) -> Result<()> {
@@ -392,8 +405,11 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone, or has ended.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
+    /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
+    /// # let experiment = master.experiment();
+    /// # experiment.pause()?;
     /// experiment.activate()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -418,9 +434,13 @@ impl Experiment {
     ///
     /// [`Api`](ErrorKind::Api) if the experiment has ended, [`NotFound`](ErrorKind::NotFound) if it is gone.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
+    /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
+    /// # let mut experiment = master.experiment();
     /// experiment.pause()?;
+    /// experiment.reload()?;
+    /// assert_eq!(experiment.state.to_string(), "PAUSED");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn pause(&self) -> Result<()> {
@@ -434,8 +454,10 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
+    /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
+    /// # let experiment = master.experiment();
     /// experiment.cancel()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -449,8 +471,10 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
+    /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
+    /// # let experiment = master.experiment();
     /// experiment.kill()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -464,8 +488,9 @@ impl Experiment {
     ///
     /// [`Api`](ErrorKind::Api) if it has not ended or is archived already, [`NotFound`](ErrorKind::NotFound) if it is gone.
     ///
-    /// ```no_run
-    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut experiment = master.experiment();
     /// experiment.archive()?;
     /// assert!(experiment.archived);
     /// # Ok::<(), determined::Error>(())
@@ -482,8 +507,10 @@ impl Experiment {
     ///
     /// [`Api`](ErrorKind::Api) if it is not archived, [`NotFound`](ErrorKind::NotFound) if it is gone.
     ///
-    /// ```no_run
-    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut experiment = master.experiment();
+    /// # experiment.archive()?;
     /// experiment.unarchive()?;
     /// assert!(!experiment.archived);
     /// # Ok::<(), determined::Error>(())
@@ -511,9 +538,11 @@ impl Experiment {
     /// [`Api`](ErrorKind::Api) if it has not ended, [`Forbidden`](ErrorKind::Forbidden) without the right,
     /// [`NotFound`](ErrorKind::NotFound) if it is gone.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// experiment.delete()?;
+    /// assert_eq!(experiment.wait()?.to_string(), "DELETED");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn delete(&self) -> Result<()> {
@@ -530,8 +559,9 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// experiment.delete_tensorboard_files()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -551,9 +581,12 @@ impl Experiment {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the configuration has none.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
-    /// println!("{:?}", experiment.get_pachyderm_config()?.get("dataset"));
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
+    /// # use determined::ErrorKind;
+    /// let error = experiment.get_pachyderm_config().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput); // this experiment has nothing to do with Pachyderm
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn get_pachyderm_config(&self) -> Result<Map<String, Value>> {
@@ -579,8 +612,9 @@ impl Experiment {
     ///
     /// [`Api`](ErrorKind::Api) for a blank name, [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut experiment = master.experiment();
     /// experiment.set_name("baseline")?;
     /// assert_eq!(experiment.name, "baseline");
     /// # Ok::<(), determined::Error>(())
@@ -596,9 +630,11 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut experiment = master.experiment();
     /// experiment.set_description("without augmentation")?;
+    /// assert_eq!(experiment.description, "without augmentation");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn set_description(&mut self, description: &str) -> Result<()> {
@@ -612,9 +648,11 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut experiment = master.experiment();
     /// experiment.set_notes("the loss explodes at step 300")?;
+    /// assert_eq!(experiment.notes.as_deref(), Some("the loss explodes at step 300"));
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn set_notes(&mut self, notes: &str) -> Result<()> {
@@ -628,9 +666,11 @@ impl Experiment {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty label, [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut experiment = master.experiment();
     /// experiment.set_labels(["baseline", "vision"])?;
+    /// assert_eq!(experiment.labels.len(), 2);
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn set_labels(&mut self, labels: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
@@ -649,8 +689,9 @@ impl Experiment {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty label, [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut experiment = master.experiment();
     /// experiment.add_label("baseline")?;
     /// assert!(experiment.labels.contains(&"baseline".to_owned()));
     /// # Ok::<(), determined::Error>(())
@@ -681,9 +722,12 @@ impl Experiment {
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty label, [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
     ///
-    /// ```no_run
-    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut experiment = master.experiment();
+    /// # experiment.add_label("baseline")?;
     /// experiment.remove_label("baseline")?;
+    /// assert!(experiment.labels.is_empty());
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn remove_label(&mut self, label: &str) -> Result<()> {

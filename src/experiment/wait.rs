@@ -129,10 +129,11 @@ impl Experiment {
     ///
     /// [`ExperimentPaused`](ErrorKind::ExperimentPaused) if it is paused; else whatever keeps the master from being asked for 10 minutes.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::ExperimentState;
     ///
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// if experiment.wait()? == ExperimentState::Completed {
     ///     println!("{}", experiment.top_checkpoint()?.uuid);
     /// }
@@ -153,13 +154,14 @@ impl Experiment {
     /// [`ExperimentPaused`](ErrorKind::ExperimentPaused), [`WaitTimeout`](ErrorKind::WaitTimeout) and [`Cancelled`](ErrorKind::Cancelled) as the
     /// options say; else whatever keeps the master from being asked for longer than the outage limit.
     ///
-    /// ```no_run
+    /// ```
     /// use std::time::Duration;
     /// use determined::WaitOptions;
     ///
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// let state = experiment.wait_with(WaitOptions::new().interval(Duration::from_secs(1)))?;
-    /// println!("{state}");
+    /// assert!(state.is_terminal());
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn wait_with(&self, options: WaitOptions) -> Result<ExperimentState> {
@@ -178,10 +180,11 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment ended without a trial; else like [`wait`](Self::wait).
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// let trial = experiment.await_first_trial()?;
-    /// println!("trial {} is {}", trial.id, trial.state);
+    /// assert_eq!(trial.experiment_id, experiment.id);
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn await_first_trial(&self) -> Result<Trial> {
@@ -196,12 +199,14 @@ impl Experiment {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if the experiment ended without a trial; else like [`wait_with`](Self::wait_with).
     ///
-    /// ```no_run
+    /// ```
     /// use std::time::Duration;
     /// use determined::WaitOptions;
     ///
-    /// # let experiment = determined::client::get_experiment(1)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment();
     /// let trial = experiment.await_first_trial_with(WaitOptions::new().timeout(Duration::from_secs(60)))?;
+    /// assert_eq!(trial.experiment_id, experiment.id);
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn await_first_trial_with(&self, options: WaitOptions) -> Result<Trial> {

@@ -164,11 +164,15 @@ impl Checkpoint {
     ///
     /// With [`DownloadMode::Auto`], when both ways fail, the error tells both causes and has the kind of the master's.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::{DownloadMode, DownloadOptions};
     ///
-    /// let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
-    /// let path = checkpoint.download_with(DownloadOptions::new().path("best").mode(DownloadMode::Master))?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let checkpoint = master.experiment().top_checkpoint()?;
+    /// # let directory = tempfile::tempdir().expect("a temporary directory");
+    /// # let best = directory.path().join("best");
+    /// let path = checkpoint.download_with(DownloadOptions::new().path(best).mode(DownloadMode::Master))?;
+    /// assert!(path.join("state.json").exists());
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn download_with(&self, options: DownloadOptions) -> Result<PathBuf> {
