@@ -12,13 +12,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// The call then returns an error of the kind [`ErrorKind::Cancelled`]. A token stays cancelled; make a new one for the next call.
 ///
 /// ```
-/// use determined::{CancelToken, ErrorKind, WaitOptions, testing::MockMaster};
-/// # use serde_json::json;
-/// let master = MockMaster::start();
-/// let experiment = master.determined().create_experiment(
-///     json!({"name": "n", "entrypoint": "true", "searcher": {"name": "single", "metric": "loss", "max_length": 1}}),
-///     determined::ModelDefinition::none(),
-/// )?;
+/// # let master = determined::testing::MockMaster::start();
+/// # let experiment = master.experiment();
+/// use determined::{CancelToken, ErrorKind, WaitOptions};
+///
 /// let token = CancelToken::new();
 /// token.cancel(); // usually from another thread, or a signal handler
 /// let error = experiment.wait_with(WaitOptions::new().cancel(&token)).unwrap_err();

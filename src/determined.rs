@@ -245,12 +245,14 @@ impl Determined {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) without any trial, [`NotFound`](crate::ErrorKind::NotFound) if one of them does not exist,
     /// [`Unsupported`](crate::ErrorKind::Unsupported) if the master is too old; what goes wrong later comes as an item.
     ///
-    /// ```no_run
-    /// # use determined::{Determined, LoginOptions};
-    /// # let client = Determined::new(LoginOptions::new())?;
-    /// for report in client.iter_trials_metrics([7, 8], "validation")? {
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// # let experiment = master.experiment();
+    /// let trial_ids = experiment.get_trials()?.into_iter().map(|trial| trial.id);
+    /// for report in client.iter_trials_metrics(trial_ids, "validation")? {
     ///     let report = report?;
-    ///     println!("{} {} {:?}", report.trial_id, report.steps_completed, report.metric("loss"));
+    ///     println!("{} {} {:?}", report.trial_id, report.steps_completed, report.metric("val_loss"));
     /// }
     /// # Ok::<(), determined::Error>(())
     /// ```

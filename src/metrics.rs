@@ -41,11 +41,12 @@ pub struct TrialMetrics {
 impl TrialMetrics {
     /// A metric that is a number. The words `NaN`, `Infinity` and `-Infinity`, as which masters send what JSON cannot say, count as such.
     ///
-    /// ```no_run
-    /// # let trial = determined::client::get_trial(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
     /// for report in trial.iter_metrics("validation")? {
     ///     let report = report?;
-    ///     println!("{}: {:?}", report.steps_completed, report.metric("loss"));
+    ///     println!("{}: {:?}", report.steps_completed, report.metric("val_loss"));
     /// }
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -205,12 +206,14 @@ impl Trial {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the trial is gone, [`Unsupported`](crate::ErrorKind::Unsupported) if the master is too old;
     /// what goes wrong later comes as an item.
     ///
-    /// ```no_run
-    /// # let trial = determined::client::get_trial(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
     /// let losses: Vec<f64> = trial
     ///     .iter_metrics("training")?
     ///     .filter_map(|report| report.map(|report| report.metric("loss")).transpose())
     ///     .collect::<determined::Result<_>>()?;
+    /// assert_eq!(losses.len(), 5);
     /// # Ok::<(), determined::Error>(())
     /// ```
     #[doc(alias(
@@ -233,8 +236,9 @@ impl Checkpoint {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the checkpoint is gone, [`Unsupported`](crate::ErrorKind::Unsupported) if the master is too
     /// old.
     ///
-    /// ```no_run
-    /// # let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let checkpoint = master.experiment().top_checkpoint()?;
     /// for report in checkpoint.iter_metrics(None)? {
     ///     println!("{:?}", report?.metrics);
     /// }

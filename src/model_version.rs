@@ -18,14 +18,9 @@ use crate::wire::{OrderBy, lenient, time};
 /// [`reload`](Self::reload) asks again.
 ///
 /// ```
-/// # use determined::{ModelDefinition, testing::MockMaster};
-/// # use serde_json::json;
-/// # let master = MockMaster::start();
+/// # let master = determined::testing::MockMaster::start();
 /// # let client = master.determined();
-/// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-/// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-/// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-/// # experiment.wait()?;
+/// # let experiment = master.experiment();
 /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
 /// # let model = client.create_model("iris")?;
 /// let best = experiment.top_checkpoint()?;
@@ -163,14 +158,9 @@ impl ModelVersion {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the version or its model is deleted.
     ///
     /// ```
-    /// # use determined::{ModelDefinition, testing::MockMaster};
-    /// # use serde_json::json;
-    /// # let master = MockMaster::start();
+    /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-    /// # experiment.wait()?;
+    /// # let experiment = master.experiment();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// let mut version = model.register_version(&uuid)?;
@@ -196,14 +186,9 @@ impl ModelVersion {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the version or its model is deleted.
     ///
     /// ```
-    /// # use determined::{ModelDefinition, testing::MockMaster};
-    /// # use serde_json::json;
-    /// # let master = MockMaster::start();
+    /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-    /// # experiment.wait()?;
+    /// # let experiment = master.experiment();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// let mut version = model.register_version(&uuid)?;
@@ -223,14 +208,9 @@ impl ModelVersion {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the version or its model is deleted.
     ///
     /// ```
-    /// # use determined::{ModelDefinition, testing::MockMaster};
-    /// # use serde_json::json;
-    /// # let master = MockMaster::start();
+    /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-    /// # experiment.wait()?;
+    /// # let experiment = master.experiment();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// let mut version = model.register_version(&uuid)?;
@@ -253,14 +233,9 @@ impl ModelVersion {
     /// it and this one is no administrator.
     ///
     /// ```
-    /// # use determined::{ModelDefinition, testing::MockMaster};
-    /// # use serde_json::json;
-    /// # let master = MockMaster::start();
+    /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-    /// # experiment.wait()?;
+    /// # let experiment = master.experiment();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// model.register_version(&uuid)?.delete()?;

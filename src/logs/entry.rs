@@ -17,8 +17,9 @@ use crate::session::decode;
 /// `Display` gives the line as the master prints it, with its line end: `print!("{entry}")`. What the master does not know of an entry is
 /// `None`.
 ///
-/// ```no_run
-/// # let trial = determined::client::get_trial(1)?;
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let trial = master.experiment().await_first_trial()?;
 /// for entry in trial.logs()? {
 ///     let entry = entry?;
 ///     if entry.stdtype() == Some("stderr") {

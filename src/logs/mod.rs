@@ -310,8 +310,9 @@ impl Trial {
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) if the trial is gone; what goes wrong later comes as an item.
     ///
-    /// ```no_run
-    /// # let trial = determined::client::get_trial(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
     /// for entry in trial.logs()? {
     ///     print!("{}", entry?);
     /// }
@@ -332,10 +333,11 @@ impl Trial {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the trial is gone, [`InvalidInput`](crate::ErrorKind::InvalidInput) for options that exclude each
     /// other; what goes wrong later comes as an item.
     ///
-    /// ```no_run
+    /// ```
     /// use determined::LogOptions;
     ///
-    /// # let trial = determined::client::get_trial(1)?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().await_first_trial()?;
     /// for entry in trial.logs_with(LogOptions::new().follow(true))? {
     ///     print!("{}", entry?); // until the trial has ended
     /// }

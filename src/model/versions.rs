@@ -17,14 +17,9 @@ impl Model {
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such version.
     ///
     /// ```
-    /// # use determined::{ModelDefinition, testing::MockMaster};
-    /// # use serde_json::json;
-    /// # let master = MockMaster::start();
+    /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-    /// # experiment.wait()?;
+    /// # let experiment = master.experiment();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// # model.register_version(&uuid)?;
@@ -51,14 +46,9 @@ impl Model {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the model is deleted.
     ///
     /// ```
-    /// # use determined::{ModelDefinition, testing::MockMaster};
-    /// # use serde_json::json;
-    /// # let master = MockMaster::start();
+    /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-    /// # experiment.wait()?;
+    /// # let experiment = master.experiment();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// assert!(model.latest_version()?.is_none());
@@ -86,14 +76,9 @@ impl Model {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the model is deleted.
     ///
     /// ```
-    /// # use determined::{ModelDefinition, testing::MockMaster};
-    /// # use serde_json::json;
-    /// # let master = MockMaster::start();
+    /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-    /// # experiment.wait()?;
+    /// # let experiment = master.experiment();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// # model.register_version(&uuid)?;
@@ -114,14 +99,10 @@ impl Model {
     /// As for [`get_versions`](Self::get_versions).
     ///
     /// ```
-    /// # use determined::{ModelDefinition, ModelVersionQuery, OrderBy, testing::MockMaster};
-    /// # use serde_json::json;
-    /// # let master = MockMaster::start();
+    /// # use determined::{ModelVersionQuery, OrderBy};
+    /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-    /// # experiment.wait()?;
+    /// # let experiment = master.experiment();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// # model.register_version(&uuid)?;
@@ -141,14 +122,10 @@ impl Model {
     /// As for [`get_versions`](Self::get_versions), now for the first page and then as an item.
     ///
     /// ```
-    /// # use determined::{ModelDefinition, ModelVersionQuery, testing::MockMaster};
-    /// # use serde_json::json;
-    /// # let master = MockMaster::start();
+    /// # use determined::ModelVersionQuery;
+    /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-    /// # experiment.wait()?;
+    /// # let experiment = master.experiment();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// # model.register_version(&uuid)?;
@@ -185,14 +162,9 @@ impl Model {
     /// archived.
     ///
     /// ```
-    /// # use determined::{ModelDefinition, testing::MockMaster};
-    /// # use serde_json::json;
-    /// # let master = MockMaster::start();
+    /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let searcher = json!({"name": "single", "metric": "val_loss", "max_length": 1});
-    /// # let config = json!({"name": "n", "entrypoint": "true", "searcher": searcher});
-    /// # let experiment = client.create_experiment(config, ModelDefinition::none())?;
-    /// # experiment.wait()?;
+    /// # let experiment = master.experiment();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// let best = experiment.top_checkpoint()?;
