@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -402,6 +402,13 @@ impl Resolver for Link {
                 .parse()
                 .map_err(|_| ureq::Error::HostNotFound)?,
         };
+        // An address needs no resolving, nor the thread that would do it.
+        let host = endpoint.host().unwrap_or_default();
+        if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            let mut addresses = self.empty();
+            addresses.push(SocketAddr::new(address, port_of(&endpoint)));
+            return Ok(addresses);
+        }
         DefaultResolver::default()
             .resolve(&endpoint, config, timeout)
             .map_err(|error| {
@@ -409,7 +416,6 @@ impl Resolver for Link {
                     ureq::Error::Timeout(_) => (ErrorKind::Timeout, "within the connect timeout"),
                     _ => (ErrorKind::MasterNotFound, "to an address"),
                 };
-                let host = endpoint.host().unwrap_or_default();
                 unreachable(
                     kind,
                     format!("the host name {host:?} does not resolve {why}"),

@@ -13,7 +13,7 @@ use super::http::{Http, HttpSettings};
 use super::password::Secret;
 use super::proxy::{Proxy, ProxyRules};
 use super::token_store::{TokenStore, TokenStoreHandle};
-use super::{MasterUrl, Session, Shared, Token};
+use super::{Line, MasterUrl, Session, Shared, Token};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Who asks for more, `Duration::MAX` say, wants no timeout.
@@ -391,7 +391,7 @@ impl Login {
                 Some(password),
             ),
         };
-        Session {
+        Session(Arc::new(Line {
             shared: Arc::new(Shared {
                 master: self.master.clone(),
                 username,
@@ -405,7 +405,7 @@ impl Login {
             http: self.http.clone(),
             cancel: None,
             retries: self.options.retries.unwrap_or(5),
-        }
+        }))
     }
 }
 

@@ -47,9 +47,13 @@ const LOGIN: &str = "/api/v1/auth/login";
 /// A refusal's body is read up to this many bytes.
 const REFUSAL_LIMIT: u64 = 64 * 1024;
 
-/// A logged-in connection to one master. Clones share everything.
+/// A logged-in connection to one master. Clones share everything, and are as small as a pointer: every object has one.
 #[derive(Clone)]
-pub(crate) struct Session {
+pub(crate) struct Session(Arc<Line>);
+
+/// What a session sends over, and how.
+#[derive(Clone)]
+pub(crate) struct Line {
     shared: Arc<Shared>,
     http: Http,
     cancel: Option<CancelToken>,
@@ -57,6 +61,15 @@ pub(crate) struct Session {
     retries: u32,
 }
 
+impl std::ops::Deref for Session {
+    type Target = Line;
+
+    fn deref(&self) -> &Line {
+        &self.0
+    }
+}
+
+/// What all lines of one login have in common.
 struct Shared {
     master: MasterUrl,
     username: String,
@@ -122,20 +135,19 @@ impl Session {
         let Some(token) = token else {
             return self.clone();
         };
-        Self {
-            shared: Arc::clone(&self.shared),
+        Self(Arc::new(Line {
             http: self.http.cancellable(token),
             cancel: Some(token.clone()),
-            retries: self.retries,
-        }
+            ..Line::clone(self)
+        }))
     }
 
     /// The same session for calls that are repeated anyway: one new try, for a connection that died in the pool.
     pub(crate) fn polling(&self) -> Self {
-        Self {
+        Self(Arc::new(Line {
             retries: self.retries.min(1),
-            ..self.clone()
-        }
+            ..Line::clone(self)
+        }))
     }
 
     /// Sleeps, unless and until the session is cancelled.
