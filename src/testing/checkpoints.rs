@@ -27,6 +27,16 @@ pub(super) const ROUTES: &[Route] = &[
     Route::get("/checkpoints/{}", super::archive::download).plain(),
 ];
 
+/// What a checkpoint's state may be, on some master.
+const STATES: [&str; 6] = [
+    "UNSPECIFIED",
+    "ACTIVE",
+    "COMPLETED",
+    "ERROR",
+    "DELETED",
+    "PARTIALLY_DELETED",
+];
+
 /// Matches all files of a checkpoint.
 const EVERYTHING: &str = "**/*";
 
@@ -493,10 +503,11 @@ fn remove(call: &mut Call<'_>, globs: fn(&Removal) -> Vec<String>) -> Answer {
     let removal: Removal = call.body()?;
     let mut uuids = Vec::new();
     for text in &removal.checkpoint_uuids {
-        uuids.push(
-            parse_uuid(text)
-                .map_err(|why| Failure::invalid(format!("converting checkpoint: {why}")))?,
-        );
+        uuids.push(parse_uuid(text).map_err(|_| {
+            Failure::invalid(format!(
+                "converting checkpoint: string {text} is not a valid uuid"
+            ))
+        })?);
     }
     let globs = globs(&removal);
     for glob in &globs {
@@ -562,7 +573,7 @@ fn list(call: &Call<'_>, trials: &[i32], config: Option<&Value>) -> Answer {
     if query.text("sortByAttr").is_some() && metric_name.is_some() {
         return Err(Failure::invalid("field already set for sort_by oneof"));
     }
-    let states: Vec<&str> = query.all("states").collect();
+    let states = query.words("states", "checkpointv1.State", &STATES)?;
     let mut checkpoints: Vec<&Checkpoint> = state
         .checkpoints
         .values()

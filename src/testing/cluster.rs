@@ -26,7 +26,8 @@ fn info(call: &mut Call<'_>) -> Answer {
         "cluster_name": "",
         "telemetry": {"enabled": false, "otel_enabled": false, "otel_endpoint": ""},
         "sso_providers": null,
-    })))
+    }))
+    .with_charset())
 }
 
 fn master(call: &mut Call<'_>) -> Answer {

@@ -1,7 +1,7 @@
 //! How the master says no: a gRPC code and a text, in one of three shapes.
 
 use super::http::{Response, reason};
-use serde_json::json;
+use serde::Serialize;
 
 /// The gRPC codes that the master uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub(super) struct Failure {
     pub(super) message: String,
     /// Routes outside the API have statuses of their own.
     pub(super) status: Option<u16>,
+    /// The shape in which it is told, if not in that of its route.
+    pub(super) shape: Option<Shape>,
 }
 
 impl Failure {
@@ -82,6 +84,7 @@ impl Failure {
             code,
             message: message.into(),
             status: None,
+            shape: None,
         }
     }
 
@@ -118,28 +121,65 @@ impl Failure {
         }
     }
 
+    /// A refusal of the gateway before the API, which tells it in one shape whatever the route.
+    pub(super) fn of_gateway(message: impl Into<String>) -> Self {
+        Self {
+            shape: Some(Shape::Unary),
+            ..Self::invalid(message)
+        }
+    }
+
     pub(super) fn response(&self, shape: Shape) -> Response {
+        #[derive(Serialize)]
+        struct Told<T> {
+            error: T,
+        }
+        #[derive(Serialize)]
+        struct Unary<'a> {
+            code: u8,
+            reason: &'a str,
+            error: &'a str,
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Stream<'a> {
+            grpc_code: u8,
+            http_code: u16,
+            message: &'a str,
+            http_status: &'a str,
+            details: [(); 0],
+        }
+        #[derive(Serialize)]
+        struct Plain<'a> {
+            message: &'a str,
+        }
         let status = self.status.unwrap_or(self.code.status());
-        match shape {
+        let message = self.message.as_str();
+        match self.shape.unwrap_or(shape) {
             Shape::Unary => Response::json_with(
                 status,
-                &json!({"error": {
-                    "code": self.code.number(),
-                    "reason": self.code.name(),
-                    "error": self.message,
-                }}),
-            ),
+                &Told {
+                    error: Unary {
+                        code: self.code.number(),
+                        reason: self.code.name(),
+                        error: message,
+                    },
+                },
+            )
+            .with_line_end(),
             Shape::Stream => Response::json_with(
                 status,
-                &json!({"error": {
-                    "grpcCode": self.code.number(),
-                    "httpCode": status,
-                    "message": self.message,
-                    "httpStatus": reason(status),
-                    "details": [],
-                }}),
+                &Told {
+                    error: Stream {
+                        grpc_code: self.code.number(),
+                        http_code: status,
+                        message,
+                        http_status: reason(status),
+                        details: [],
+                    },
+                },
             ),
-            Shape::Plain => Response::json_with(status, &json!({"message": self.message})),
+            Shape::Plain => Response::json_with(status, &Plain { message }).with_charset(),
         }
     }
 }

@@ -128,12 +128,15 @@ struct Filter {
 impl Filter {
     fn of(query: &Query) -> Result<Self, Failure> {
         let all = |name: &str| query.all(name).map(str::to_owned).collect();
-        let time = |name: &str| match query.text(name) {
+        let time = |name: &str| {
+            match query.text(name) {
             None => Ok(None),
-            Some(text) => text
-                .parse()
-                .map(Some)
-                .map_err(|error| Failure::invalid(format!("parsing field {name:?}: {error}"))),
+            Some(text) => text.parse().map(Some).map_err(|_| {
+                Failure::of_gateway(format!(
+                    "bad Timestamp: parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
+                ))
+            }),
+        }
         };
         Ok(Self {
             containers: all("containerIds"),
@@ -218,8 +221,10 @@ impl LineOnWire {
 }
 
 fn of_trial(call: &mut Call<'_>) -> Answer {
-    let trial = call.state.trial(call.id(0, "trial_id")?)?.id;
-    stream(call, trial, Subject::Trial)
+    let id = call.id(0, "trial_id")?;
+    let filter = Filter::of(&call.query)?;
+    let trial = call.state.trial(id)?.id;
+    stream(call, trial, Subject::Trial, filter)
 }
 
 fn of_task(call: &mut Call<'_>) -> Answer {
@@ -227,13 +232,12 @@ fn of_task(call: &mut Call<'_>) -> Answer {
     let mut trials = call.state.trials.values();
     let trial = trials
         .find(|trial| trial.task_id == task)
-        .ok_or_else(|| Failure::not_found(format!("task '{task}' not found")))?
+        .ok_or_else(|| Failure::not_found(format!("1 error occurred:\n\t* failed to fetch batch: rpc error: code = NotFound desc = task '{task}' not found\n\n")))?
         .id;
-    stream(call, trial, Subject::Task(task))
+    stream(call, trial, Subject::Task(task), Filter::of(&call.query)?)
 }
 
-fn stream(call: &Call<'_>, trial: i32, subject: Subject) -> Answer {
-    let filter = Filter::of(&call.query)?;
+fn stream(call: &Call<'_>, trial: i32, subject: Subject, filter: Filter) -> Answer {
     let limit = call.query.int("limit")?;
     if call.query.flag("follow")? == Some(true) {
         let shared = Arc::clone(call.shared);
@@ -249,8 +253,10 @@ fn stream(call: &Call<'_>, trial: i32, subject: Subject) -> Answer {
     if call.query.descending() {
         lines.reverse();
     }
-    if limit > 0 {
-        lines.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    match usize::try_from(limit) {
+        Ok(0) => {}
+        Ok(limit) => lines.truncate(limit),
+        Err(_) => lines.clear(),
     }
     Ok(Response::stream(200, "application/json", move |out| {
         write_lines(out, &lines)

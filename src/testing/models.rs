@@ -86,7 +86,7 @@ impl State {
         let found = if digits {
             let id: i32 = identifier.parse().map_err(|_| {
                 Failure::internal(format!(
-                    "error fetching model {identifier:?} from database: strconv.Atoi: parsing {identifier:?}: value out of range"
+                    "error fetching model {identifier:?} from database: error running query: get_model_by_id: ERROR: value \"{identifier}\" is out of range for type integer (SQLSTATE 22003)"
                 ))
             })?;
             self.models.get(id)
@@ -189,9 +189,14 @@ impl Said {
         match (self.workspace_id, &self.workspace_name) {
             (Some(id), _) => match state.workspaces.get(id) {
                 Some(_) => Ok(Some(id)),
-                None => Err(Failure::internal(format!(
-                    "failed to get workspace with id {id}: not found"
-                ))),
+                None => Err(Failure::internal(match self.name {
+                    // A creation comes as far as the database.
+                    Some(ref name) => format!(
+                        "error creating model {name:?} in database: ERROR: insert or update on table \"models\" violates \
+                         foreign key constraint \"models_workspace_id_fkey\" (SQLSTATE 23503)"
+                    ),
+                    None => format!("failed to get workspace with id {id}: not found"),
+                })),
             },
             (None, Some(name)) => match named(name) {
                 Some(workspace) => Ok(Some(workspace.id)),
@@ -400,7 +405,7 @@ fn list(call: &mut Call<'_>) -> Answer {
         Some("LAST_UPDATED_TIME") => models.sort_by_key(|model| model.last_updated_time),
         Some("NUM_VERSIONS") => models.sort_by_key(|model| model.versions.len()),
         Some("WORKSPACE") => models.sort_by_key(|model| workspace_name(model.workspace_id)),
-        Some(other) => return Err(Failure::invalid(format!("unsupported sort by {other}"))),
+        Some(other) => return Err(wire::unknown_sort_key(other, "GetModelsRequest")),
     }
     if query.descending() {
         models.reverse();

@@ -46,16 +46,18 @@ impl Pools {
     }
 
     fn bindings(&self, name: &str) -> Result<&BTreeSet<i32>, Failure> {
-        self.0.get(name).ok_or_else(|| unknown(name))
+        self.0.get(name).ok_or_else(|| {
+            Failure::internal(format!(
+                "pool with name {name} doesn't exist or is not available"
+            ))
+        })
     }
 
     fn bindings_mut(&mut self, name: &str) -> Result<&mut BTreeSet<i32>, Failure> {
-        self.0.get_mut(name).ok_or_else(|| unknown(name))
+        self.0
+            .get_mut(name)
+            .ok_or_else(|| Failure::internal(format!("pool with name {name} doesn't exist")))
     }
-}
-
-fn unknown(pool: &str) -> Failure {
-    Failure::internal(format!("pool with name {pool} doesn't exist in config"))
 }
 
 fn list(call: &mut Call<'_>) -> Answer {

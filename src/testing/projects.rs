@@ -193,9 +193,9 @@ fn check_key(key: &str) -> Result<(), Failure> {
         return Err(Failure::invalid("project key cannot be empty"));
     }
     if !key.chars().all(|letter| letter.is_ascii_alphanumeric()) {
-        return Err(Failure::invalid(
-            "project key can only contain alphanumeric characters",
-        ));
+        return Err(Failure::invalid(format!(
+            "project key can only contain alphanumeric characters: {key}"
+        )));
     }
     Ok(())
 }
@@ -307,7 +307,7 @@ fn patch(call: &mut Call<'_>) -> Answer {
     if let Some(key) = &said.key {
         check_key(key)?;
     }
-    let id = changeable(call, "set project name")?;
+    let id = call.id(0, "id")?;
     let project = call.state.project(id)?;
     for (refused, why) in [
         (project.archived, "archived"),
@@ -319,6 +319,7 @@ fn patch(call: &mut Call<'_>) -> Answer {
             )));
         }
     }
+    changeable(call, "set project name")?;
     let mut after = project.clone();
     let others = || call.state.projects.values().filter(|other| other.id != id);
     if let Some(name) = said.name {
@@ -381,7 +382,7 @@ fn list(call: &mut Call<'_>) -> Answer {
             projects
                 .sort_by_key(|project| state.project_on_wire(project).last_experiment_started_at);
         }
-        Some(other) => return Err(Failure::invalid(format!("unsupported sort by {other}"))),
+        Some(other) => return Err(wire::unknown_sort_key(other, "GetWorkspaceProjectsRequest")),
     }
     if query.descending() {
         projects.reverse();
@@ -406,7 +407,7 @@ fn delete(call: &mut Call<'_>) -> Answer {
     let id = changeable(call, "delete project")?;
     if call.state.project(id)?.immutable {
         return Err(Failure::internal(format!(
-            "project ({id}) does not exist or not deletable by this user"
+            "project ({id}) does not exist or not deletable by this user: not found"
         )));
     }
     let completed = call.state.delete_project(id);

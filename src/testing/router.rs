@@ -110,8 +110,10 @@ impl Call<'_> {
     /// The id that stood in the path; `name` is what the API calls it.
     pub(super) fn id(&self, index: usize, name: &str) -> Result<i32, Failure> {
         let text = self.text(index);
-        text.parse()
-            .map_err(|error| Failure::invalid(wire::parse_int_message(name, text, &error)))
+        text.parse().map_err(|error| {
+            let why = wire::parse_int_message(text, &error);
+            Failure::of_gateway(format!("type mismatch, parameter: {name}, error: {why}"))
+        })
     }
 
     /// The body; none is an empty object.
@@ -120,7 +122,13 @@ impl Call<'_> {
             b"" => b"{}",
             body => body,
         };
-        serde_json::from_slice(body).map_err(|error| Failure::invalid(error.to_string()))
+        if body.starts_with(b"[") {
+            return Err(Failure::of_gateway(
+                "json: cannot unmarshal array into Go value of type map[string]json.RawMessage",
+            ));
+        }
+        serde_json::from_slice(body)
+            .map_err(|error| Failure::of_gateway(in_words_of_go(&error, body)))
     }
 
     /// Whether the caller is an administrator.
@@ -134,6 +142,50 @@ impl Call<'_> {
     /// Whether the caller owns what `owner` owns, or is an administrator.
     pub(super) fn may_change(&self, owner: i32) -> bool {
         self.caller == owner || self.is_admin()
+    }
+}
+
+/// What Go's JSON package says of a body that cannot be read.
+fn in_words_of_go(error: &serde_json::Error, body: &[u8]) -> String {
+    use serde_json::error::Category;
+    match error.classify() {
+        Category::Eof => "unexpected EOF".into(),
+        Category::Data => {
+            let text = error.to_string();
+            let found = text
+                .strip_prefix("invalid type: ")
+                .and_then(|text| text.split(' ').next());
+            let found = match found {
+                Some("integer" | "floating") => "number",
+                Some("boolean") => "bool",
+                Some("map") => "object",
+                Some("sequence") => "array",
+                Some("string") => "string",
+                _ => return text,
+            };
+            let wanted = match text.split(", expected ").nth(1).unwrap_or("") {
+                wanted if wanted.starts_with("a string") => "string",
+                wanted if wanted.starts_with("a boolean") => "bool",
+                wanted if wanted.starts_with("i32") => "int32",
+                wanted if wanted.starts_with("a sequence") => "[]json.RawMessage",
+                _ => "map[string]json.RawMessage",
+            };
+            format!("json: cannot unmarshal {found} into Go value of type {wanted}")
+        }
+        Category::Syntax | Category::Io => {
+            let column = error.column().saturating_sub(1);
+            let line = body
+                .split(|byte| *byte == b'\n')
+                .nth(error.line().saturating_sub(1));
+            let letter = line
+                .and_then(|line| line.get(column))
+                .copied()
+                .unwrap_or(b' ');
+            format!(
+                "invalid character '{}' looking for beginning of value",
+                letter as char
+            )
+        }
     }
 }
 
@@ -168,11 +220,13 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request) -> Response {
             }
             Err(failure) => return Err(failure),
         };
+        let query = Query::parse(&request.query);
+        query.check()?;
         (route.handler)(&mut Call {
             state: &mut state,
             shared,
             request,
-            query: Query::parse(&request.query),
+            query,
             caller,
             captures,
         })

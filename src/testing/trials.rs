@@ -2,7 +2,7 @@
 
 use super::checkpoints::Checkpoint;
 use super::clock::Moment;
-use super::experiments::RunState;
+use super::experiments::{RunState, STATES};
 use super::failure::Failure;
 use super::http::Response;
 use super::metrics::{Report, summary};
@@ -345,7 +345,7 @@ fn list(call: &mut Call<'_>) -> Answer {
     let state = &*call.state;
     let experiment = state.experiment(call.id(0, "experiment_id")?)?;
     let metric = Metric::of(&experiment.config);
-    let states: Vec<&str> = call.query.all("states").collect();
+    let states = call.query.words("states", "experimentv1.State", &STATES)?;
     let mut trials: Vec<&Trial> = experiment
         .trials
         .iter()
@@ -388,7 +388,7 @@ fn list(call: &mut Call<'_>) -> Answer {
                 experiment.id
             )));
         }
-        Some(other) => return Err(Failure::invalid(format!("unsupported sort by {other}"))),
+        Some(other) => return Err(wire::unknown_sort_key(other, "GetExperimentTrialsRequest")),
     }
     if call.query.descending() {
         trials.reverse();

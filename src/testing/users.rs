@@ -151,9 +151,7 @@ fn list(call: &mut Call<'_>) -> Answer {
         Some("NAME") => users.sort_by_key(|user| shown(user)),
         Some("LAST_AUTH_TIME") => users.sort_by_key(|user| user.last_auth_at),
         Some("REMOTE") => users.sort_by_key(|user| user.remote),
-        Some(other) => {
-            return Err(Failure::invalid(format!("unsupported sort by {other}")));
-        }
+        Some(other) => return Err(wire::unknown_sort_key(other, "GetUsersRequest")),
     }
     if call.query.descending() {
         users.reverse();
@@ -214,7 +212,7 @@ impl AgentUserGroupSaid {
                 agent_group: String::new(),
             }),
             _ => Err(Failure::invalid(
-                "agent_uid, agent_gid, agent_user, and agent_group must be all specified or none specified",
+                "agentUid, agentGid, agentUser and agentGroup cannot be empty",
             )),
         }
     }
@@ -289,7 +287,8 @@ fn patch(call: &mut Call<'_>) -> Answer {
         (
             said.username
                 .as_ref()
-                .is_some_and(|name| *name != user.username),
+                .is_some_and(|name| *name != user.username)
+                && !own,
             "only admin privileged users can update other users",
         ),
         (

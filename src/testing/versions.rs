@@ -121,8 +121,7 @@ fn find<'a>(call: &'a Call<'_>) -> Result<(&'a Model, &'a ModelVersion), Failure
     let number = call.id(1, "model_version_num")?;
     let name = call.text(0);
     let unknown = || Failure::not_found(format!("version {number} for model {name:?} not found"));
-    // An unknown model is told as an unknown version.
-    let model = call.state.find_model(name).map_err(|_| unknown())?;
+    let model = call.state.find_model(name)?;
     let version = model.versions.get(&number).ok_or_else(unknown)?;
     Ok((model, version))
 }
@@ -286,7 +285,7 @@ fn list(call: &mut Call<'_>) -> Answer {
     match call.query.sort_key("sortBy") {
         None | Some("VERSION") => {}
         Some("CREATION_TIME") => versions.sort_by_key(|version| version.creation_time),
-        Some(other) => return Err(Failure::invalid(format!("unsupported sort by {other}"))),
+        Some(other) => return Err(wire::unknown_sort_key(other, "GetModelVersionsRequest")),
     }
     if call.query.descending() {
         versions.reverse();

@@ -190,12 +190,11 @@ impl Query {
 
     /// The number, or 0 when there is none.
     pub(super) fn int(&self, name: &str) -> Result<i64, Failure> {
-        self.text(name)
-            .map_or(Ok(0), |value| parse_int(name, value))
+        self.text(name).map_or(Ok(0), |value| parse_int(value))
     }
 
     pub(super) fn ints(&self, name: &str) -> Result<Vec<i64>, Failure> {
-        self.all(name).map(|value| parse_int(name, value)).collect()
+        self.all(name).map(|value| parse_int(value)).collect()
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
@@ -203,9 +202,36 @@ impl Query {
             None => Ok(None),
             Some("true" | "1" | "True" | "TRUE" | "t" | "T") => Ok(Some(true)),
             Some("false" | "0" | "False" | "FALSE" | "f" | "F") => Ok(Some(false)),
-            Some(other) => Err(Failure::invalid(format!(
-                "parsing field {name:?}: strconv.ParseBool: parsing {other:?}: invalid syntax"
-            ))),
+            Some(other) => Err(Failure::of_gateway(format!("bad BoolValue: {other}"))),
+        }
+    }
+
+    /// The words of an enumeration, all of which must be among `known`; `kind` is what the API calls it.
+    pub(super) fn words(
+        &self,
+        name: &str,
+        kind: &str,
+        known: &[&str],
+    ) -> Result<Vec<&str>, Failure> {
+        let words: Vec<&str> = self.all(name).collect();
+        let is_known = |word: &&str| {
+            let bare = word.strip_prefix("STATE_").unwrap_or(word);
+            known.contains(&bare)
+        };
+        match words.iter().find(|word| !is_known(word)) {
+            Some(word) => Err(not_of(word, kind)),
+            None => Ok(words),
+        }
+    }
+
+    /// Refuses what no list takes, whichever it is.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        for name in ["offset", "limit", "trialIds", "rankIds", "projectId"] {
+            self.ints(name)?;
+        }
+        match self.text("orderBy") {
+            None | Some("ORDER_BY_UNSPECIFIED" | "ORDER_BY_ASC" | "ORDER_BY_DESC") => Ok(()),
+            Some(other) => Err(not_of(other, "apiv1.OrderBy")),
         }
     }
 
@@ -222,25 +248,34 @@ impl Query {
     }
 }
 
-fn parse_int(name: &str, value: &str) -> Result<i64, Failure> {
+/// The refusal of a word that an enumeration does not have.
+pub(super) fn not_of(word: &str, kind: &str) -> Failure {
+    Failure::of_gateway(format!("{word} is not a valid {kind}"))
+}
+
+/// The refusal of a sort key that the list of a request does not have.
+pub(super) fn unknown_sort_key(key: &str, request: &str) -> Failure {
+    not_of(
+        &format!("SORT_BY_{key}"),
+        &format!("apiv1.{request}_SortBy"),
+    )
+}
+
+fn parse_int(value: &str) -> Result<i64, Failure> {
     value
         .parse::<i32>()
         .map(i64::from)
-        .map_err(|error| Failure::invalid(parse_int_message(name, value, &error)))
+        .map_err(|error| Failure::of_gateway(parse_int_message(value, &error)))
 }
 
 /// What Go says of a number that is none.
-pub(super) fn parse_int_message(
-    name: &str,
-    value: &str,
-    error: &std::num::ParseIntError,
-) -> String {
+pub(super) fn parse_int_message(value: &str, error: &std::num::ParseIntError) -> String {
     use std::num::IntErrorKind::{NegOverflow, PosOverflow};
     let why = match error.kind() {
         PosOverflow | NegOverflow => "value out of range",
         _ => "invalid syntax",
     };
-    format!("type mismatch, parameter: {name}, error: strconv.ParseInt: parsing {value:?}: {why}")
+    format!("strconv.ParseInt: parsing {value:?}: {why}")
 }
 
 fn decode_query(text: &str) -> String {

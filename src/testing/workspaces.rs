@@ -124,7 +124,8 @@ fn check_name(name: &str) -> Result<(), Failure> {
             "name '{name}' must be at least 1 character long"
         )));
     }
-    if name.chars().count() > 53 {
+    // The text says less than what is allowed.
+    if name.len() > 80 {
         return Err(Failure::invalid(format!(
             "name '{name}' must be at most 53 character long"
         )));
@@ -252,7 +253,7 @@ fn list(call: &mut Call<'_>) -> Answer {
     match query.sort_key("sortBy") {
         None | Some("ID") => {}
         Some("NAME") => workspaces.sort_by_key(|workspace| &workspace.name),
-        Some(other) => return Err(Failure::invalid(format!("unsupported sort by {other}"))),
+        Some(other) => return Err(wire::unknown_sort_key(other, "GetWorkspacesRequest")),
     }
     if query.descending() {
         workspaces.reverse();

@@ -1,357 +1,317 @@
-//! What a configuration may hold, and how the master says that it does not.
+//! What is wrong with a configuration, in the master's words.
 
+use super::schema::{
+    EXPERIMENT, HYPERPARAMETERS, Key, Rule, SEARCHER, SECTIONS, STORAGE, Section, Union,
+};
 use serde_json::{Map, Value};
 
-/// The keys of a section and the types that each may have, in the words of the error message.
-type Section = &'static [(&'static str, &'static str)];
+const UNITS: [&str; 3] = ["batches", "records", "epochs"];
 
-const ANY: &str = "";
-
-const EXPERIMENT: Section = &[
-    ("bind_mounts", "array or null"),
-    ("checkpoint_policy", ANY),
-    ("checkpoint_storage", "object or null"),
-    ("data", "object or null"),
-    ("data_layer", "object or null"),
-    ("debug", "boolean or null"),
-    ("description", "string or null"),
-    ("entrypoint", "string, array or null"),
-    ("environment", "object or null"),
-    ("hyperparameters", "object or null"),
-    ("integrations", "object or null"),
-    ("internal", "null"),
-    ("labels", "array or null"),
-    ("log_policies", "array or null"),
-    ("max_restarts", "integer or null"),
-    ("min_checkpoint_period", "object or null"),
-    ("min_validation_period", "object or null"),
-    ("name", "string or null"),
-    ("optimizations", "object or null"),
-    ("pbs", "object or null"),
-    ("perform_initial_validation", "boolean or null"),
-    ("preemption_timeout", "integer or null"),
-    ("profiling", "object or null"),
-    ("project", "string or null"),
-    ("records_per_epoch", "integer or null"),
-    ("reproducibility", "object or null"),
-    ("resources", "object or null"),
-    ("retention_policy", "object or null"),
-    ("scheduling_unit", "integer or null"),
-    ("searcher", "object or null"),
-    ("security", "object or null"),
-    ("slurm", "object or null"),
-    ("tensorboard_storage", "object or null"),
-    ("workspace", "string or null"),
-];
-
-const ENVIRONMENT: Section = &[
-    ("add_capabilities", "array or null"),
-    ("drop_capabilities", "array or null"),
-    ("environment_variables", "object, array or null"),
-    ("force_pull_image", "boolean or null"),
-    ("image", "object, string or null"),
-    ("pod_spec", "object or null"),
-    ("ports", "object or null"),
-    ("proxy_ports", "array or null"),
-    ("registry_auth", "object or null"),
-];
-
-const OPTIMIZATIONS: Section = &[
-    ("aggregation_frequency", "integer or null"),
-    ("auto_tune_tensor_fusion", "boolean or null"),
-    ("average_aggregated_gradients", "boolean or null"),
-    ("average_training_metrics", "boolean or null"),
-    ("grad_updates_size_file", "string or null"),
-    ("gradient_compression", "boolean or null"),
-    ("mixed_precision", ANY),
-    ("tensor_fusion_cycle_time", "integer or null"),
-    ("tensor_fusion_threshold", "integer or null"),
-];
-
-const PROFILING: Section = &[
-    ("begin_on_batch", "integer or null"),
-    ("enabled", "boolean or null"),
-    ("end_after_batch", "integer or null"),
-    ("sync_timings", "boolean or null"),
-];
-
-const REPRODUCIBILITY: Section = &[("experiment_seed", "integer or null")];
-
-const RESOURCES: Section = &[
-    ("agent_label", "string or null"),
-    ("devices", "array or null"),
-    ("is_single_node", "boolean or null"),
-    ("max_slots", "integer or null"),
-    ("native_parallel", "boolean or null"),
-    ("priority", "integer or null"),
-    ("resource_pool", "string or null"),
-    ("shm_size", "integer, string or null"),
-    ("slots", "integer or null"),
-    ("slots_per_trial", "integer or null"),
-    ("weight", "number or null"),
-];
-
-/// What every searcher may have.
-const SEARCHER: Section = &[
-    ("max_length", "object, integer or null"),
-    ("metric", "string or null"),
-    ("name", ANY),
-    ("smaller_is_better", "boolean or null"),
-    ("source_checkpoint_uuid", "string or null"),
-    ("source_trial_id", "integer or null"),
-];
-
-const RANDOM: Section = &[
-    ("max_concurrent_trials", "integer or null"),
-    ("max_trials", "integer or null"),
-];
-
-const GRID: Section = &[("max_concurrent_trials", "integer or null")];
-
-const ADAPTIVE: Section = &[
-    ("bracket_rungs", "array or null"),
-    ("divisor", "number or null"),
-    ("max_concurrent_trials", "integer or null"),
-    ("max_rungs", "integer or null"),
-    ("max_time", "integer or null"),
-    ("max_trials", "integer or null"),
-    ("mode", ANY),
-    ("stop_once", "boolean or null"),
-    ("time_metric", "string or null"),
-];
-
-/// What every checkpoint storage may have.
-const STORAGE: Section = &[
-    ("save_experiment_best", "integer or null"),
-    ("save_trial_best", "integer or null"),
-    ("save_trial_latest", "integer or null"),
-    ("type", ANY),
-];
-
-const SHARED_FS: Section = &[
-    ("checkpoint_path", "string or null"),
-    ("container_path", "string or null"),
-    ("host_path", "string or null"),
-    ("propagation", "string or null"),
-    ("storage_path", "string or null"),
-    ("tensorboard_path", "string or null"),
-];
-
-const DIRECTORY: Section = &[("container_path", "string or null")];
-
-const S3: Section = &[
-    ("access_key", "string or null"),
-    ("bucket", "string or null"),
-    ("endpoint_url", "string or null"),
-    ("prefix", "string or null"),
-    ("secret_key", "string or null"),
-];
-
-const GCS: Section = &[("bucket", "string or null"), ("prefix", "string or null")];
-
-const AZURE: Section = &[
-    ("account_url", "string or null"),
-    ("connection_string", "string or null"),
-    ("container", "string or null"),
-    ("credential", "string or null"),
-];
-
-/// All that is wrong with a configuration, in the master's words and order.
-pub(super) fn errors(config: &Value) -> Vec<String> {
-    let mut errors = Vec::new();
-    let Value::Object(map) = config else {
-        return vec![format!(
-            "<config>: expected object, but got {}",
-            kind(config)
-        )];
-    };
-    section(map, "", &[EXPERIMENT], &mut errors);
-    for (key, keys) in [
-        ("environment", ENVIRONMENT),
-        ("optimizations", OPTIMIZATIONS),
-        ("profiling", PROFILING),
-        ("reproducibility", REPRODUCIBILITY),
-        ("resources", RESOURCES),
-    ] {
-        if let Some(Value::Object(fields)) = map.get(key) {
-            section(fields, &format!(".{key}"), &[keys], &mut errors);
+/// All that is wrong with a configuration as it was submitted.
+pub(super) fn errors(config: &Map<String, Value>) -> Vec<String> {
+    let mut errors = Errors(Vec::new());
+    errors.section(config, "", EXPERIMENT);
+    for (name, section) in SECTIONS {
+        if let Some(Value::Object(map)) = config.get(*name) {
+            errors.section(map, &format!(".{name}"), section);
         }
     }
-    if let Some(Value::Object(searcher)) = map.get("searcher") {
-        check_searcher(searcher, &mut errors);
-    }
-    if let Some(Value::Object(storage)) = map.get("checkpoint_storage") {
-        check_storage(storage, &mut errors);
-    }
-    if let Some(Value::Object(hyperparameters)) = map.get("hyperparameters") {
-        let grid = config["searcher"]["name"] == "grid";
-        check_hyperparameters(hyperparameters, ".hyperparameters", grid, &mut errors);
-    }
-    errors.sort();
-    errors
-}
-
-fn check_searcher(searcher: &Map<String, Value>, errors: &mut Vec<String>) {
-    let path = ".searcher";
-    let own = match searcher.get("name") {
-        None | Some(Value::Null) => {
-            return section(searcher, path, &[SEARCHER, RANDOM, ADAPTIVE], errors);
+    if let Some(Value::Object(profiling)) = config.get("profiling") {
+        let number = |key: &str| profiling.get(key).and_then(Value::as_f64);
+        if let (Some(begin), Some(end)) = (number("begin_on_batch"), number("end_after_batch"))
+            && begin > end
+        {
+            errors.add(
+                ".profiling",
+                "begin_on_batch must be less than end_after_batch",
+            );
         }
-        Some(name) => match name.as_str() {
-            Some("single") => &[][..],
-            Some("random") => RANDOM,
-            Some("grid") => GRID,
-            Some("adaptive_asha") => ADAPTIVE,
-            _ => {
-                return errors.push(format!(
-                    "<config>{path}: is not an object where object[\"name\"] is one of \
-                     'single', 'random', 'grid', 'custom', or 'adaptive_asha'"
-                ));
+    }
+    if let Some(Value::Object(searcher)) = config.get("searcher") {
+        errors.union(searcher, ".searcher", &SEARCHER);
+    }
+    if let Some(Value::Object(storage)) = config.get("checkpoint_storage") {
+        errors.union(storage, ".checkpoint_storage", &STORAGE);
+        errors.storage_path(storage);
+    }
+    if let Some(Value::Object(hyperparameters)) = config.get("hyperparameters") {
+        let searcher = config
+            .get("searcher")
+            .and_then(|searcher| searcher.get("name"));
+        let grid = searcher.is_some_and(|name| name == "grid");
+        errors.hyperparameters(hyperparameters, ".hyperparameters", grid);
+    }
+    if let Some(Value::Array(policies)) = config.get("log_policies") {
+        for (index, policy) in policies.iter().enumerate() {
+            let has = |key: &str| policy.get(key).is_some();
+            if !has("name") && !(has("pattern") && has("action")) {
+                errors.add(
+                    &format!(".log_policies[{index}]"),
+                    "\"name\" must be set, and \"pattern\" is also required unless you intend to disable an existing policy",
+                );
             }
-        },
-    };
-    section(searcher, path, &[SEARCHER, own], errors);
+        }
+    }
+    errors.0.sort();
+    errors.0
 }
 
-fn check_storage(storage: &Map<String, Value>, errors: &mut Vec<String>) {
+/// What a completed configuration still lacks.
+pub(super) fn missing(config: &Value) -> Vec<String> {
+    let mut errors = Errors(Vec::new());
+    let searcher = &config["searcher"];
+    if searcher.is_null() {
+        errors.require(config, "", "searcher");
+    } else {
+        errors.require(searcher, ".searcher", "name");
+        // Asked for by all searchers and by each kind once more.
+        errors.require(searcher, ".searcher", "metric");
+        if !searcher["name"].is_null() {
+            errors.require(searcher, ".searcher", "metric");
+        }
+        if matches!(searcher["name"].as_str(), Some("random" | "adaptive_asha")) {
+            errors.require(searcher, ".searcher", "max_trials");
+        }
+    }
+    let storage = &config["checkpoint_storage"];
     let path = ".checkpoint_storage";
-    let own = match storage.get("type") {
-        None | Some(Value::Null) => {
-            return section(storage, path, &[STORAGE, SHARED_FS, S3, AZURE], errors);
-        }
-        Some(kind) => match kind.as_str() {
-            Some("shared_fs") => SHARED_FS,
-            Some("directory") => DIRECTORY,
-            Some("s3") => S3,
-            Some("gcs") => GCS,
-            Some("azure") => AZURE,
-            _ => {
-                return errors.push(format!(
-                    "<config>{path}: is not an object where object[\"type\"] is one of \
-                     'shared_fs', 'directory', 's3', 'gcs', or 'azure'"
-                ));
+    match storage["type"].as_str() {
+        Some("shared_fs") => errors.require(storage, path, "host_path"),
+        Some("directory") => errors.require(storage, path, "container_path"),
+        Some("s3" | "gcs") => errors.require(storage, path, "bucket"),
+        Some("azure") => {
+            errors.require(storage, path, "container");
+            if storage["connection_string"].is_null() == storage["account_url"].is_null() {
+                errors.add(
+                    path,
+                    "Exactly one of connection_string or account_url must be set",
+                );
             }
-        },
-    };
-    section(storage, path, &[STORAGE, own], errors);
+        }
+        _ => {}
+    }
+    errors.0.sort();
+    errors.0
 }
 
-fn check_hyperparameters(
-    map: &Map<String, Value>,
-    path: &str,
-    grid: bool,
-    errors: &mut Vec<String>,
-) {
-    for (name, value) in map {
-        let path = format!("{path}.{name}");
-        let Value::Object(fields) = value else {
-            continue;
-        };
-        let (keys, required): (Section, &[&str]) = match fields.get("type").map(Value::as_str) {
-            None => {
-                check_hyperparameters(fields, &path, grid, errors);
-                continue;
+struct Errors(Vec<String>);
+
+impl Errors {
+    fn add(&mut self, path: &str, what: &str) {
+        self.0.push(format!("<config>{path}: {what}"));
+    }
+
+    fn require(&mut self, section: &Value, path: &str, key: &str) {
+        if section[key].is_null() {
+            self.add(path, &format!("{key} is a required property"));
+        }
+    }
+
+    /// Checks the values of a section, and that there are no other keys than these.
+    fn section(&mut self, map: &Map<String, Value>, path: &str, keys: Section) {
+        self.no_others(map, path, |name| keys.iter().any(|key| key.name == name));
+        self.values(map, path, keys);
+    }
+
+    fn no_others(&mut self, map: &Map<String, Value>, path: &str, known: impl Fn(&str) -> bool) {
+        let unknown: Vec<String> = map
+            .keys()
+            .filter(|name| !known(name))
+            .map(|name| format!("{name:?}"))
+            .collect();
+        if !unknown.is_empty() {
+            let what = format!("additionalProperties {} not allowed", unknown.join(", "));
+            self.add(path, &what);
+        }
+    }
+
+    fn values(&mut self, map: &Map<String, Value>, path: &str, keys: Section) {
+        for key in keys {
+            if let Some(value) = map.get(key.name) {
+                self.value(value, &format!("{path}.{}", key.name), key);
             }
-            Some(Some("const")) => (&[("type", ANY), ("val", ANY)], &["val"]),
-            Some(Some("categorical")) => (&[("type", ANY), ("vals", "array")], &["vals"]),
-            Some(Some("int")) => (
-                &[
-                    ("type", ANY),
-                    ("minval", "integer"),
-                    ("maxval", "integer"),
-                    ("count", "integer or null"),
-                ],
-                &["minval", "maxval"],
-            ),
-            Some(Some("double")) => (
-                &[
-                    ("type", ANY),
-                    ("minval", "number"),
-                    ("maxval", "number"),
-                    ("count", "integer or null"),
-                ],
-                &["minval", "maxval"],
-            ),
-            Some(Some("log")) => (
-                &[
-                    ("type", ANY),
-                    ("minval", "number"),
-                    ("maxval", "number"),
-                    ("base", "number"),
-                    ("count", "integer or null"),
-                ],
-                &["minval", "maxval", "base"],
-            ),
-            Some(_) => {
-                errors.push(format!(
-                    "<config>{path}: if a hyperparameter object's [\"type\"] is set, it must be one of \
-                     \"int\", \"double\", \"log\", const\", or \"categorical\""
-                ));
-                continue;
+        }
+    }
+
+    fn value(&mut self, value: &Value, path: &str, key: &Key) {
+        if !key.types.is_empty() && !fits(value, key.types) {
+            let what = format!("expected {}, but got {}", key.types, kind(value));
+            return self.add(path, &what);
+        }
+        if value.is_null() {
+            return;
+        }
+        match key.rule {
+            Rule::Nothing => {}
+            Rule::AtLeast(least) => self.at_least(value, path, least),
+            Rule::Between(least, most) => {
+                self.at_least(value, path, least);
+                if value.as_f64().is_some_and(|number| number > most as f64) {
+                    self.add(path, &format!("must be <= {most} but found {value}"));
+                }
             }
-        };
+            Rule::OneOf(words) => {
+                let among = value.as_str().is_some_and(|word| words.contains(&word));
+                if !among {
+                    let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+                    let what = format!("value must be one of <nil>, {}", words.join(", "));
+                    self.add(path, &what);
+                }
+                if path.ends_with(".mixed_precision")
+                    && value.as_str().is_some_and(|word| !word.starts_with('O'))
+                {
+                    self.add(
+                        path,
+                        "mixed_precision should be a string starting with an uppercase letter 'O'",
+                    );
+                }
+            }
+            Rule::Texts => {
+                for (index, item) in items(value).filter(|(_, item)| !item.is_string()) {
+                    let what = format!("expected string, but got {}", kind(item));
+                    self.add(&format!("{path}[{index}]"), &what);
+                }
+            }
+            Rule::Length => self.length(value, path, 0),
+            Rule::SearcherLength if value.is_object() => self.length(value, path, 1),
+            Rule::SearcherLength => self.at_least(value, path, 0),
+            Rule::ItemsWith(required) => {
+                for (index, item) in items(value) {
+                    self.has(item, &format!("{path}[{index}]"), required);
+                }
+            }
+            Rule::NoWayUp => {
+                let mut parts = value.as_str().unwrap_or("").split('/');
+                if parts.any(|part| part == "..") {
+                    self.add(path, "prefix cannot contain /../");
+                }
+            }
+        }
+    }
+
+    fn at_least(&mut self, value: &Value, path: &str, least: i64) {
+        if value.as_f64().is_some_and(|number| number < least as f64) {
+            self.add(path, &format!("must be >= {least} but found {value}"));
+        }
+    }
+
+    fn length(&mut self, value: &Value, path: &str, least: i64) {
+        let unit = value
+            .as_object()
+            .filter(|map| map.len() == 1)
+            .and_then(|map| map.iter().next())
+            .filter(|(unit, _)| UNITS.contains(&unit.as_str()));
+        match unit {
+            Some((unit, count)) => self.at_least(count, &format!("{path}.{unit}"), least),
+            None => self.add(
+                path,
+                "a length object must have one attribute named \"batches\", \"records\", or \"epochs\"",
+            ),
+        }
+    }
+
+    fn has(&mut self, value: &Value, path: &str, required: &[&str]) {
         let missing: Vec<String> = required
             .iter()
-            .filter(|key| !fields.contains_key(**key))
+            .filter(|key| value.get(**key).is_none())
             .map(|key| format!("{key:?}"))
             .collect();
         if !missing.is_empty() {
-            errors.push(format!(
-                "<config>{path}: missing properties: {}",
-                missing.join(", ")
-            ));
-        }
-        section(fields, &path, &[keys], errors);
-        let number = |key: &str| fields.get(key).and_then(Value::as_f64);
-        if let (Some(low), Some(high)) = (number("minval"), number("maxval"))
-            && low >= high
-        {
-            errors.push(format!("<config>{path}: minval must be less than maxval"));
-        }
-        let counted = fields.get("count").is_some_and(|count| !count.is_null());
-        if grid && required.contains(&"minval") && !counted {
-            errors.push(format!(
-                "<config>{path}: grid search is in use but count was not provided"
-            ));
+            let what = format!("missing properties: {}", missing.join(", "));
+            self.add(path, &what);
         }
     }
-}
 
-/// Checks the keys of a section and the types of their values.
-fn section(map: &Map<String, Value>, path: &str, parts: &[Section], errors: &mut Vec<String>) {
-    let mut unknown = Vec::new();
-    for (key, value) in map {
-        let known = parts
-            .iter()
-            .flat_map(|part| part.iter())
-            .find(|(known, _)| known == key);
-        match known {
-            None => unknown.push(format!("{key:?}")),
-            Some((_, expected)) if !expected.is_empty() && !fits(value, expected) => {
-                errors.push(format!(
-                    "<config>{path}.{key}: expected {expected}, but got {}",
-                    kind(value)
-                ));
+    /// Checks a section that comes in kinds. What all kinds have is checked for all and for the kind, and told twice.
+    fn union(&mut self, map: &Map<String, Value>, path: &str, union: &Union) {
+        let in_common =
+            |name: &str| name == union.tag || union.common.iter().any(|key| key.name == name);
+        let in_any = |name: &str| {
+            union
+                .kinds
+                .iter()
+                .any(|(_, keys)| keys.iter().any(|key| key.name == name))
+        };
+        self.no_others(map, path, |name| in_common(name) || in_any(name));
+        self.values(map, path, union.common);
+        let tag = match map.get(union.tag) {
+            None | Some(Value::Null) => return,
+            Some(tag) => tag,
+        };
+        match union.kinds.iter().find(|(name, _)| tag == name) {
+            Some((_, keys)) => {
+                let in_kind = |name: &str| keys.iter().any(|key| key.name == name);
+                self.no_others(map, path, |name| in_common(name) || in_kind(name));
+                self.values(map, path, union.common);
+                self.values(map, path, keys);
             }
-            Some(_) => {}
+            None => self.add(path, union.unknown),
         }
     }
-    if !unknown.is_empty() {
-        errors.push(format!(
-            "<config>{path}: additionalProperties {} not allowed",
-            unknown.join(", ")
-        ));
+
+    fn storage_path(&mut self, storage: &Map<String, Value>) {
+        let text = |key: &str| storage.get(key).and_then(Value::as_str);
+        if let (Some("shared_fs"), Some(host), Some(path)) =
+            (text("type"), text("host_path"), text("storage_path"))
+        {
+            let leads_out = path.split('/').any(|part| part == "..");
+            if (path.starts_with('/') && !path.starts_with(host)) || leads_out {
+                self.add(
+                    ".checkpoint_storage",
+                    "storage_path must either be a relative directory or a subdirectory of host_path",
+                );
+            }
+        }
+    }
+
+    fn hyperparameters(&mut self, map: &Map<String, Value>, path: &str, grid: bool) {
+        for (name, value) in map {
+            let path = format!("{path}.{name}");
+            let Value::Object(fields) = value else {
+                continue;
+            };
+            let Some(kind) = fields.get("type") else {
+                self.hyperparameters(fields, &path, grid);
+                continue;
+            };
+            let Some((_, keys, required)) =
+                HYPERPARAMETERS.iter().find(|(known, _, _)| kind == known)
+            else {
+                self.add(
+                    &path,
+                    "if a hyperparameter object's [\"type\"] is set, it must be one of \
+                     \"int\", \"double\", \"log\", const\", or \"categorical\"",
+                );
+                continue;
+            };
+            self.has(value, &path, required);
+            self.section(fields, &path, keys);
+            let number = |key: &str| fields.get(key).and_then(Value::as_f64);
+            if let (Some(low), Some(high)) = (number("minval"), number("maxval"))
+                && low >= high
+            {
+                self.add(&path, "minval must be less than maxval");
+            }
+            let counted = fields.get("count").is_some_and(|count| !count.is_null());
+            if grid && required.contains(&"minval") && !counted {
+                self.add(&path, "grid search is in use but count was not provided");
+            }
+        }
     }
 }
 
-fn fits(value: &Value, expected: &str) -> bool {
+fn items(value: &Value) -> impl Iterator<Item = (usize, &Value)> {
+    value.as_array().into_iter().flatten().enumerate()
+}
+
+fn fits(value: &Value, types: &str) -> bool {
     let whole = value.as_f64().is_some_and(|number| number.fract() == 0.0);
-    expected
-        .split([',', ' '])
+    types
+        .split(" or ")
         .any(|word| word == kind(value) || (word == "integer" && whole))
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -362,50 +322,89 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Says so if what must be there in the end is missing.
-pub(super) fn require(config: &Value, section: &str, path: &[&str], errors: &mut Vec<String>) {
-    let value = path.iter().try_fold(config, |value, key| value.get(key));
-    if value.is_none_or(Value::is_null) {
-        let key = path.last().unwrap_or(&"");
-        errors.push(format!("<config>{section}: {key} is a required property"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
+    fn errors_of(config: Value) -> Vec<String> {
+        errors(config.as_object().unwrap())
+    }
+
     #[test]
     fn a_good_configuration_has_no_errors() {
         let config = json!({
             "name": "n", "entrypoint": ["a", "b"], "hyperparameters": {"lr": 0.1, "n": {"k": {"type": "int", "minval": 1, "maxval": 3}}},
-            "searcher": {"name": "random", "metric": "m", "max_trials": 2.0},
-            "resources": {"slots_per_trial": null, "weight": 1.5},
-            "checkpoint_storage": {"type": "s3", "bucket": "b"},
+            "searcher": {"name": "random", "metric": "m", "max_trials": 2.0, "max_length": {"batches": 1}},
+            "resources": {"slots_per_trial": null, "weight": 1.5, "priority": 99},
+            "checkpoint_storage": {"type": "s3", "bucket": "b", "prefix": "a..b"},
+            "min_validation_period": {"epochs": 0}, "log_policies": [{"name": "x"}],
+            "optimizations": {"mixed_precision": "O1"}, "checkpoint_policy": null,
         });
-        assert_eq!(errors(&config), Vec::<String>::new());
+        assert_eq!(errors_of(config), Vec::<String>::new());
     }
 
     #[test]
-    fn each_error_names_its_place() {
+    fn each_error_names_its_place_as_a_real_master_does() {
         let config = json!({
-            "name": 3,
-            "resources": {"slots_per_trial": "many", "zz": 1},
-            "searcher": {"name": "grid", "metric": "m", "max_trials": 2},
-            "hyperparameters": {"a": {"type": "double", "minval": 0, "maxval": 1}, "b": {"type": "huh"}},
-            "checkpoint_storage": {"type": "floppy"},
+            "name": 3, "labels": [1], "max_restarts": -1, "checkpoint_policy": "x", "bind_mounts": [{}],
+            "resources": {"slots_per_trial": "many", "zz": 1, "priority": 100},
+            "searcher": {"name": "grid", "metric": "m", "max_trials": 2, "max_length": {"foo": 1}},
+            "hyperparameters": {"a": {"type": "double", "minval": 0, "maxval": 1}, "b": {"type": "log", "minval": 1}},
+            "checkpoint_storage": {"type": "shared_fs", "host_path": "/a", "storage_path": "/b", "save_trial_best": -1},
+            "optimizations": {"mixed_precision": "x"}, "min_validation_period": {"x": 1}, "entrypoint": 3,
         });
-        let found = errors(&config);
-        for expected in [
-            "<config>.name: expected string or null, but got number",
-            "<config>.resources.slots_per_trial: expected integer or null, but got string",
-            "<config>.resources: additionalProperties \"zz\" not allowed",
-            "<config>.searcher: additionalProperties \"max_trials\" not allowed",
-            "<config>.hyperparameters.a: grid search is in use but count was not provided",
-        ] {
-            assert!(found.iter().any(|error| error == expected), "{found:#?}");
-        }
-        assert_eq!(found.len(), 7, "{found:#?}");
+        assert_eq!(
+            errors_of(config),
+            [
+                "<config>.bind_mounts[0]: missing properties: \"host_path\", \"container_path\"",
+                "<config>.checkpoint_policy: value must be one of <nil>, \"best\", \"all\", \"none\"",
+                "<config>.checkpoint_storage.save_trial_best: must be >= 0 but found -1",
+                "<config>.checkpoint_storage.save_trial_best: must be >= 0 but found -1",
+                "<config>.checkpoint_storage: storage_path must either be a relative directory or a subdirectory of host_path",
+                "<config>.entrypoint: expected string or array or null, but got number",
+                "<config>.hyperparameters.a: grid search is in use but count was not provided",
+                "<config>.hyperparameters.b: grid search is in use but count was not provided",
+                "<config>.hyperparameters.b: missing properties: \"maxval\", \"base\"",
+                "<config>.labels[0]: expected string, but got number",
+                "<config>.max_restarts: must be >= 0 but found -1",
+                "<config>.min_validation_period: a length object must have one attribute named \"batches\", \"records\", or \"epochs\"",
+                "<config>.name: expected string or null, but got number",
+                "<config>.optimizations.mixed_precision: mixed_precision should be a string starting with an uppercase letter 'O'",
+                "<config>.optimizations.mixed_precision: value must be one of <nil>, \"O0\", \"O1\", \"O2\", \"O3\"",
+                "<config>.resources.priority: must be <= 99 but found 100",
+                "<config>.resources.slots_per_trial: expected integer or null, but got string",
+                "<config>.resources: additionalProperties \"zz\" not allowed",
+                "<config>.searcher.max_length: a length object must have one attribute named \"batches\", \"records\", or \"epochs\"",
+                "<config>.searcher: additionalProperties \"max_trials\" not allowed",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_to_all_kinds_is_told_twice() {
+        let config = json!({"searcher": {"name": "single", "metric": "m", "zz": 1, "yy": 2}});
+        let told = "<config>.searcher: additionalProperties \"yy\", \"zz\" not allowed";
+        assert_eq!(errors_of(config), [told, told]);
+        let config = json!({"searcher": {"name": "nope"}});
+        assert_eq!(errors_of(config).len(), 1);
+    }
+
+    #[test]
+    fn what_is_missing_in_the_end_is_told() {
+        assert_eq!(
+            missing(&json!({"searcher": {}})),
+            [
+                "<config>.searcher: metric is a required property",
+                "<config>.searcher: name is a required property"
+            ]
+        );
+        assert_eq!(
+            missing(&json!({"checkpoint_storage": {"type": "s3"}})),
+            [
+                "<config>.checkpoint_storage: bucket is a required property",
+                "<config>: searcher is a required property"
+            ]
+        );
     }
 }

@@ -13,7 +13,11 @@ pub(super) fn fill(submitted: Value, seed: i64) -> Value {
         spread_over_devices(environment, "image");
         spread_over_devices(environment, "environment_variables");
     }
-    let name = config["searcher"]["name"].as_str().map(str::to_owned);
+    let without_searcher = config.get("searcher").is_none_or(Value::is_null);
+    let name = config
+        .get("searcher")
+        .and_then(|searcher| searcher["name"].as_str());
+    let name = name.map(str::to_owned);
     let defaults = json!({
         "bind_mounts": [],
         "checkpoint_policy": "best",
@@ -79,7 +83,7 @@ pub(super) fn fill(submitted: Value, seed: i64) -> Value {
             "weight": 1,
         },
         "scheduling_unit": 100,
-        "searcher": searcher(name.as_deref()),
+        "searcher": if without_searcher { Value::Null } else { searcher(name.as_deref()) },
         "slurm": {},
         "workspace": "",
     });

@@ -2,6 +2,7 @@
 
 mod check;
 mod defaults;
+mod schema;
 mod yaml;
 
 use super::failure::Failure;
@@ -9,7 +10,7 @@ use super::wire::through_struct;
 use serde_json::{Map, Value};
 use std::path::{Component, Path, PathBuf};
 
-pub(super) use yaml::to_json;
+use yaml::to_json;
 
 /// A configuration as submitted: read and checked, not completed yet.
 pub(super) struct Submitted(Map<String, Value>);
@@ -17,24 +18,34 @@ pub(super) struct Submitted(Map<String, Value>);
 impl Submitted {
     /// Reads YAML or JSON.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
-        let invalid =
-            |why: String| Failure::internal(format!("invalid experiment configuration: {why}"));
         let value = to_json(text).map_err(|why| {
             invalid(format!(
-                "unable to convert yaml to json: not valid yaml: {why}"
+                "unable to convert yaml to json: not valid yaml: error converting YAML to JSON: {why}"
             ))
         })?;
-        let errors = check::errors(&value);
+        let map = match value {
+            Value::Null => {
+                return Err(invalid(
+                    "version 0 experiment config is invalid: config is invalid: <config>: expected object, but got null".into(),
+                ));
+            }
+            Value::Object(map) => map,
+            other => {
+                return Err(invalid(format!(
+                    "unable to unmarshal json-formatted experiment config: json: cannot unmarshal {} into Go value of type \
+                     struct {{ Version int \"json:\\\"version\\\"\" }}",
+                    check::kind(&other)
+                )));
+            }
+        };
+        let errors = check::errors(&map);
         if !errors.is_empty() {
             return Err(invalid(format!(
                 "version 0 experiment config is invalid: config is invalid: {}",
                 errors.join("\n")
             )));
         }
-        match value {
-            Value::Object(map) => Ok(Self(map)),
-            _ => Ok(Self(Map::new())),
-        }
+        Ok(Self(map))
     }
 
     /// What the submission says at a path, unless it is null.
@@ -62,30 +73,26 @@ impl Submitted {
             "checkpoint_storage".into(),
             defaults::checkpoint_storage(&submitted_storage, storage),
         );
-        let mut config = defaults::fill(Value::Object(self.0), seed);
-        let mut missing = Vec::new();
-        check::require(&config, "", &["searcher", "name"], &mut missing);
-        check::require(&config, ".searcher", &["searcher", "metric"], &mut missing);
-        if matches!(
-            config["searcher"]["name"].as_str(),
-            Some("random" | "adaptive_asha")
-        ) {
-            check::require(
-                &config,
-                ".searcher",
-                &["searcher", "max_trials"],
-                &mut missing,
-            );
-        }
+        let config = defaults::fill(Value::Object(self.0), seed);
+        let missing = check::missing(&config);
         if !missing.is_empty() {
-            return Err(Failure::internal(format!(
-                "invalid experiment configuration: config is invalid or incomplete: {}",
+            return Err(invalid(format!(
+                "config is invalid or incomplete: {}",
                 missing.join("\n")
             )));
         }
-        config = through_struct(&config);
-        Ok(config)
+        if config["searcher"]["name"] == "custom" {
+            return Err(invalid(
+                "the 'custom' searcher has been removed and is not valid for new experiments"
+                    .into(),
+            ));
+        }
+        Ok(through_struct(&config))
     }
+}
+
+fn invalid(why: String) -> Failure {
+    Failure::internal(format!("invalid experiment configuration: {why}"))
 }
 
 /// Moves a `shared_fs` or `directory` storage under the master's own folder, so that its files can be there.
@@ -191,8 +198,9 @@ mod tests {
         assert_eq!(
             incomplete.message,
             "invalid experiment configuration: config is invalid or incomplete: \
+             <config>.searcher: max_trials is a required property\n\
              <config>.searcher: metric is a required property\n\
-             <config>.searcher: max_trials is a required property"
+             <config>.searcher: metric is a required property"
         );
     }
 

@@ -44,7 +44,7 @@ impl SubmittedFile {
     fn decoded(self) -> Result<ModelFile, Failure> {
         let content = BASE64
             .decode(&self.content)
-            .map_err(|error| Failure::invalid(format!("{}: {error}", self.path)))?;
+            .map_err(|error| Failure::of_gateway(illegal_base64(&error)))?;
         // A 64-bit integer is sent as a string; a number is taken too.
         let mtime = match &self.mtime {
             Value::String(text) => text.parse::<i64>().ok(),
@@ -60,6 +60,14 @@ impl SubmittedFile {
     }
 }
 
+fn illegal_base64(error: &base64::DecodeError) -> String {
+    let at = match error {
+        base64::DecodeError::InvalidByte(at, _) => *at,
+        _ => 0,
+    };
+    format!("illegal base64 data at input byte {at}")
+}
+
 #[derive(Serialize)]
 struct Created {
     experiment: ExperimentOnWire,
@@ -69,6 +77,12 @@ struct Created {
 
 pub(super) fn create(call: &mut Call<'_>) -> Answer {
     let submission: Submission = call.body()?;
+    let files: Vec<ModelFile> = submission
+        .model_definition
+        .unwrap_or_default()
+        .into_iter()
+        .map(SubmittedFile::decoded)
+        .collect::<Result<_, _>>()?;
     let text = submission.config.unwrap_or_default();
     let forked_from = submission.parent_id.filter(|parent| *parent != 0);
     if let Some(parent) = forked_from {
@@ -80,10 +94,14 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
             "<config>.resources: additionalProperties \"slots\" not allowed",
         ));
     }
-    if let Some(template) = submission.template {
-        return Err(Failure::not_found(format!(
-            "template '{template}' not found"
-        )));
+    match submission.template.as_deref() {
+        None => {}
+        Some("") => return Err(Failure::not_found("template not found")),
+        Some(template) => {
+            return Err(Failure::not_found(format!(
+                "template '{template}' not found"
+            )));
+        }
     }
     let (project_id, workspace_id) = find_project(call, submission.project_id, &submitted)?;
     check_resources(call, &submitted, workspace_id)?;
@@ -107,19 +125,17 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     }
     keep_storage_under(&mut config, &folder);
     if submission.validate_only == Some(true) {
-        return Ok(Response::json(&nothing_but_valid()));
+        return Ok(Response::bytes(
+            200,
+            "application/json",
+            NOTHING_BUT_VALID.into(),
+        ));
     }
 
     let model_definition = match forked_from {
         Some(parent) => call.state.experiment(parent)?.model_definition.clone(),
         None => {
-            let files: Result<Vec<ModelFile>, Failure> = submission
-                .model_definition
-                .unwrap_or_default()
-                .into_iter()
-                .map(SubmittedFile::decoded)
-                .collect();
-            ModelDefinition::new(files?).map_err(|error| Failure::internal(error.to_string()))?
+            ModelDefinition::new(files).map_err(|error| Failure::internal(error.to_string()))?
         }
     };
     // What is answered beside the experiment is the configuration before its pool was resolved.
@@ -240,18 +256,12 @@ fn check_resources(
 }
 
 /// The answer to a submission that was only to be checked: an experiment with nothing in it.
-fn nothing_but_valid() -> Value {
-    json!({
-        "experiment": {
-            "id": 0, "description": "", "labels": [], "startTime": null, "endTime": null,
-            "state": "STATE_UNSPECIFIED", "archived": false, "numTrials": 0, "trialIds": [],
-            "displayName": "", "userId": 0, "username": "", "resourcePool": "", "searcherType": "",
-            "searcherMetric": "", "hyperparameters": null, "name": "", "notes": "", "jobId": "",
-            "forkedFrom": null, "progress": null, "projectId": 0, "projectName": "", "workspaceId": 0,
-            "workspaceName": "", "parentArchived": false, "config": null, "originalConfig": "",
-            "projectOwnerId": 0, "checkpointSize": "0", "checkpointCount": 0, "unmanaged": false,
-        },
-        "config": null,
-        "warnings": [],
-    })
-}
+const NOTHING_BUT_VALID: &str = concat!(
+    r#"{"experiment":{"id":0,"description":"","labels":[],"startTime":null,"endTime":null,"#,
+    r#""state":"STATE_UNSPECIFIED","archived":false,"numTrials":0,"trialIds":[],"displayName":"","#,
+    r#""userId":0,"username":"","resourcePool":"","searcherType":"","searcherMetric":"","#,
+    r#""hyperparameters":null,"name":"","notes":"","jobId":"","forkedFrom":null,"progress":null,"#,
+    r#""projectId":0,"projectName":"","workspaceId":0,"workspaceName":"","parentArchived":false,"#,
+    r#""config":null,"originalConfig":"","projectOwnerId":0,"checkpointSize":"0","checkpointCount":0,"#,
+    r#""unmanaged":false},"config":null,"warnings":[]}"#,
+);

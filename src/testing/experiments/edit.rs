@@ -59,25 +59,24 @@ pub(super) fn patch(call: &mut Call<'_>) -> Answer {
 pub(super) fn add_label(call: &mut Call<'_>) -> Answer {
     let id = call.id(0, "experiment_id")?;
     let label = call.text(1).to_owned();
-    call.state.experiment(id)?;
-    let mut labels = Value::Null;
-    if let Some(experiment) = call.state.experiments.get_mut(id) {
-        if !experiment.config["labels"].is_array() {
-            experiment.config["labels"] = json!([]);
-        }
-        if let Some(list) = experiment.config["labels"].as_array_mut()
-            && !list.iter().any(|known| *known == label)
-        {
-            list.push(label.into());
-        }
-        labels = experiment.config["labels"].clone();
+    let Some(experiment) = call.state.experiments.get_mut(id) else {
+        return Err(Failure::internal("sql: no rows in result set"));
+    };
+    if !experiment.config["labels"].is_array() {
+        experiment.config["labels"] = json!([]);
     }
+    if let Some(list) = experiment.config["labels"].as_array_mut()
+        && !list.iter().any(|known| *known == label)
+    {
+        list.push(label.into());
+    }
+    let labels = &experiment.config["labels"];
     Ok(Response::json(&json!({"labels": labels})))
 }
 
 /// Fails whatever the label is, as the real master does.
 pub(super) fn remove_label(call: &mut Call<'_>) -> Answer {
-    call.state.experiment(call.id(0, "experiment_id")?)?;
+    call.id(0, "experiment_id")?;
     Err(Failure::internal(
         "ERROR: FOR UPDATE cannot be applied to the nullable side of an outer join (SQLSTATE 0A000)",
     ))

@@ -13,6 +13,27 @@ use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+/// What an experiment's state may be, on some master.
+pub(in crate::testing) const STATES: [&str; 17] = [
+    "UNSPECIFIED",
+    "ACTIVE",
+    "PAUSED",
+    "STOPPING_COMPLETED",
+    "STOPPING_CANCELED",
+    "STOPPING_ERROR",
+    "COMPLETED",
+    "CANCELED",
+    "ERROR",
+    "DELETED",
+    "DELETING",
+    "DELETE_FAILED",
+    "STOPPING_KILLED",
+    "QUEUED",
+    "PULLING",
+    "STARTING",
+    "RUNNING",
+];
+
 /// How many experiments come at once when the client names no limit.
 const PAGE: usize = 100;
 
@@ -32,7 +53,7 @@ pub(super) fn list(call: &mut Call<'_>) -> Answer {
         .all("labels")
         .flat_map(|part| part.split(','))
         .collect();
-    let states: Vec<&str> = query.all("states").collect();
+    let states = query.words("states", "experimentv1.State", &STATES)?;
     let users: Vec<&str> = query.all("users").collect();
     let user_ids = query.ints("userIds")?;
     let wanted = query.ints("experimentIdFilter.incl")?;
@@ -131,7 +152,7 @@ fn check_key(key: &str) -> Result<(), Failure> {
     ];
     match KEYS.contains(&key) {
         true => Ok(()),
-        false => Err(Failure::invalid(format!("unsupported sort by {key}"))),
+        false => Err(wire::unknown_sort_key(key, "GetExperimentsRequest")),
     }
 }
 

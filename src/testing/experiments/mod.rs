@@ -5,6 +5,8 @@ mod create;
 mod edit;
 mod list;
 
+pub(super) use list::STATES;
+
 use super::archive::ModelDefinition;
 use super::failure::Failure;
 use super::http::Response;
@@ -347,6 +349,9 @@ fn model_definition_file(call: &mut Call<'_>) -> Answer {
 }
 
 fn delete_tensorboard_files(call: &mut Call<'_>) -> Answer {
-    call.state.experiment(call.id(0, "experiment_id")?)?;
-    Ok(Response::json(&json!({})))
+    let id = call.id(0, "experiment_id")?;
+    match call.state.experiments.get(id) {
+        Some(_) => Ok(Response::json(&json!({}))),
+        None => Err(Failure::internal("not found")),
+    }
 }

@@ -111,6 +111,20 @@ impl Response {
         }
     }
 
+    /// Ends the body with a line end.
+    pub(crate) fn with_line_end(mut self) -> Self {
+        if let Body::Bytes(body) = &mut self.body {
+            body.push(b'\n');
+        }
+        self
+    }
+
+    /// What the framework beside the API calls JSON.
+    pub(crate) fn with_charset(mut self) -> Self {
+        self.content_type = "application/json; charset=UTF-8";
+        self.with_line_end()
+    }
+
     pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
