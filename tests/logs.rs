@@ -206,7 +206,7 @@ fn a_master_that_cuts_every_stream_is_an_outage_too() {
 }
 
 #[test]
-fn a_stream_without_a_mark_at_its_end_ends_with_the_trial() {
+fn a_stream_without_a_mark_at_its_end_is_complete_when_another_has_nothing_new() {
     let bare = |stream: &mut TcpStream, body: &str| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")?;
         stream.write_all(body.as_bytes())?;
@@ -214,7 +214,11 @@ fn a_stream_without_a_mark_at_its_end_ends_with_the_trial() {
     };
     let ended = master("COMPLETED", move |_, _, stream| bare(stream, &line(0, 0)));
     let seen = texts(trial(&ended).logs_with(follow()).unwrap()).unwrap();
-    assert_eq!((seen, ended.count(LOGS)), (expected(1), 1));
+    assert_eq!((seen, ended.count(LOGS)), (expected(1), 2));
+
+    let empty = master("COMPLETED", move |_, _, stream| bare(stream, ""));
+    let seen = texts(trial(&empty).logs_with(follow()).unwrap()).unwrap();
+    assert_eq!((seen, empty.count(LOGS)), (expected(0), 2));
 
     let running = master("RUNNING", move |n, _, stream| match n {
         0 => bare(stream, &line(0, 0)),

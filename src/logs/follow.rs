@@ -12,7 +12,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::{LogEntry, next};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{JsonLines, Request, Session};
-use crate::trial;
 
 /// How long a master may be away.
 const OUTAGE_LIMIT: Duration = Duration::from_secs(600);
@@ -153,7 +152,7 @@ impl Follow {
                     self.past.push(&entry);
                     return Ok(Some(entry));
                 }
-                Ok(None) if self.has_ended()? => return Ok(None),
+                Ok(None) if self.has_ended() => return Ok(None),
                 Ok(None) => {
                     let cut = Error::new(ErrorKind::Connection, "the stream ended too early");
                     self.reopen(self.lines.explain(cut))?;
@@ -164,19 +163,10 @@ impl Follow {
         }
     }
 
-    /// Whether a stream that has ended is complete. Where HTTP does not say so, it is if the trial has ended, or if a new stream has nothing new.
-    fn has_ended(&mut self) -> Result<bool> {
-        if self.lines.tells_its_end() {
-            return Ok(true);
-        }
-        if self.repeated.is_some() && !self.has_news && self.opened.elapsed() < SHORT {
-            return Ok(true);
-        }
-        match trial::get(&self.session, self.trial_id) {
-            Ok(trial) => Ok(trial.state.is_terminal()),
-            Err(error) if is_cut(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Whether a stream that has ended is complete. Where HTTP does not say so, it is if another one at once brought nothing new.
+    fn has_ended(&self) -> bool {
+        let is_another = self.outage.is_some() && !self.has_news;
+        self.lines.tells_its_end() || (is_another && self.opened.elapsed() < SHORT)
     }
 
     /// Opens a new stream where the old one broke off, trying as long as the outage may last.

@@ -9,6 +9,7 @@ mod answers;
 mod downloads;
 mod outages;
 mod paging;
+mod streams;
 mod submissions;
 mod transport;
 
