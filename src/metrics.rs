@@ -227,7 +227,7 @@ impl Trial {
 }
 
 impl Checkpoint {
-    /// What trials have reported about this checkpoint, which they used for inference: to one group, or to all.
+    /// What trials have reported about this checkpoint, which they used for inference: to the group that is named, or with `None` to all.
     ///
     /// `GET /api/v1/checkpoints/{uuid}/metrics`.
     ///
@@ -245,12 +245,12 @@ impl Checkpoint {
     /// # Ok::<(), determined::Error>(())
     /// ```
     #[doc(alias = "get_metrics")]
-    pub fn iter_metrics(&self, group: Option<&str>) -> Result<MetricReports> {
+    pub fn iter_metrics<'a>(&self, group: impl Into<Option<&'a str>>) -> Result<MetricReports> {
         let request = self
             .session
             .get(route!("/api/v1/checkpoints/{}/metrics", self.uuid))
             .doing(format!("read the metrics of checkpoint {}", self.uuid));
-        of_source(request, group)
+        of_source(request, group.into())
     }
 }
 

@@ -249,7 +249,8 @@ impl ModelVersion {
             .send()
     }
 
-    /// What trials have reported about this version, which they used for inference: to one group, or to all.
+    /// What trials have reported about this version, which they used for inference: to the group that is named, or with
+    /// `None` to all.
     ///
     /// `GET /api/v1/models/{name}/versions/{number}/metrics`.
     ///
@@ -270,15 +271,16 @@ impl ModelVersion {
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// let version = model.register_version(&uuid)?;
-    /// for report in version.iter_metrics(Some("validation"))? {
+    /// for report in version.iter_metrics("validation")? {
     ///     println!("{:?}", report?.metric("accuracy"));
     /// }
     /// # Ok::<(), determined::Error>(())
     /// ```
     #[doc(alias = "get_metrics")]
-    pub fn iter_metrics(&self, group: Option<&str>) -> Result<MetricReports> {
+    pub fn iter_metrics<'a>(&self, group: impl Into<Option<&'a str>>) -> Result<MetricReports> {
         let request = self.session.get(self.route() + "/metrics");
-        metrics::of_source(request.doing(self.doing("read the metrics of")), group)
+        let doing = self.doing("read the metrics of");
+        metrics::of_source(request.doing(doing), group.into())
     }
 
     fn route(&self) -> String {

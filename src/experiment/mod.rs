@@ -1,5 +1,6 @@
 //! Experiments: what was submitted, how it fares, and what can be done with it.
 
+mod code;
 mod create;
 mod query;
 mod wait;
@@ -9,9 +10,11 @@ use serde_json::{Map, Value, json};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointQuery, MetricOrder, Owner};
 use crate::error::{Error, ErrorKind, Result};
+use crate::name::{self, NameOrId};
 use crate::session::{Pages, Session, route};
 use crate::trial::{self, Trial, TrialQuery};
 use crate::wire::{object, state_enum};
+use crate::workspace;
 
 pub(crate) use create::create;
 pub use create::{CreateExperimentOptions, LaunchWarning};
@@ -415,17 +418,11 @@ impl Experiment {
     /// ```
     pub fn activate(&self) -> Result<()> {
         self.act("activate").map_err(|error| {
-            if error.is_not_found() && self.still_exists() {
-                return error
-                    .with_hint("the experiment exists but has ended, so it cannot be activated");
+            if error.is_not_found() {
+                return error.with_hint("one that has ended cannot be activated either");
             }
             error
         })
-    }
-
-    /// Whether a master that says "not found" means something else: of ended experiments it says so too.
-    fn still_exists(&self) -> bool {
-        get(&self.session, self.id).is_ok()
     }
 
     /// Pauses a running experiment: its trials save a checkpoint and give back their resources. `POST /api/v1/experiments/{id}/pause`.
@@ -550,6 +547,39 @@ impl Experiment {
             .delete(path(self.id, ""))
             .doing(format!("delete experiment {}", self.id))
             .send()
+    }
+
+    /// Moves the experiment to a project of a workspace, each by its exact name.
+    ///
+    /// `GET /api/v1/workspaces`, `GET /api/v1/workspaces/{id}/projects`, then `POST /api/v1/experiments/{id}/move`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such workspace or project, [`Forbidden`](ErrorKind::Forbidden) without the right,
+    /// [`Api`](ErrorKind::Api) if the experiment is archived.
+    ///
+    /// ```no_run
+    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// experiment.move_to_project("lab", "vision")?;
+    /// assert_eq!(experiment.project_name, "vision");
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn move_to_project(&mut self, workspace_name: &str, project_name: &str) -> Result<()> {
+        let workspace = workspace::get(&self.session, NameOrId::from(workspace_name))?;
+        let project = workspace.get_project(project_name)?;
+        self.session
+            .post(path(self.id, "/move"))
+            .doing(format!(
+                "move experiment {} to project {project_name:?} of workspace {workspace_name:?}",
+                self.id
+            ))
+            .json(&json!({"destinationProjectId": project.id, "experimentId": self.id}))
+            .send()?;
+        self.project_id = project.id;
+        self.project_name = project.name;
+        self.workspace_id = Some(workspace.id);
+        self.workspace_name = workspace.name;
+        Ok(())
     }
 
     /// Deletes what the experiment stored for TensorBoard. The master does it a little later.
@@ -698,7 +728,7 @@ impl Experiment {
     /// ```
     pub fn add_label(&mut self, label: &str) -> Result<()> {
         self.check_label(label)?;
-        if !fits_a_route(label) {
+        if !name::fits_route(label) {
             return self.edit_labels(|labels| {
                 if !labels.iter().any(|known| known == label) {
                     labels.push(label.to_owned());
@@ -732,7 +762,7 @@ impl Experiment {
     /// ```
     pub fn remove_label(&mut self, label: &str) -> Result<()> {
         self.check_label(label)?;
-        let removed = fits_a_route(label).then(|| {
+        let removed = name::fits_route(label).then(|| {
             self.session
                 .delete(self.label_path(label))
                 .doing(format!(
@@ -784,9 +814,4 @@ impl Experiment {
             .json(&json!({"id": self.id, field: value.into()}))
             .fetch_field("experiment")
     }
-}
-
-/// Whether masters find the route of a label: they decode `%2F` before they look.
-fn fits_a_route(label: &str) -> bool {
-    !label.contains('/') && label != "." && label != ".."
 }

@@ -221,7 +221,9 @@ fn pause(tries: u32) -> Duration {
     }
 }
 
-/// Whether a stream that failed like this may be asked for again.
+/// Whether a stream that failed like this may be asked for again: 408 and 499 are how a master that goes down says so in a stream.
 fn is_cut(error: &Error) -> bool {
-    error.is_transient() || error.kind() == ErrorKind::InvalidResponse
+    error.is_transient()
+        || error.kind() == ErrorKind::InvalidResponse
+        || matches!(error.status(), Some(408 | 499))
 }
