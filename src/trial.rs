@@ -350,12 +350,7 @@ impl Trial {
         match choice {
             CheckpointChoice::Best => self.top_checkpoint(),
             CheckpointChoice::BestBy(order) => self.top_checkpoint_with(order),
-            CheckpointChoice::Latest => {
-                let owner = Owner::Trial(self.id);
-                checkpoint::completed(&self.session, owner)
-                    .and_then(|all| checkpoint::latest(all, owner))
-                    .map_err(|error| error.doing(format!("get the latest checkpoint of {owner}")))
-            }
+            CheckpointChoice::Latest => checkpoint::latest(&self.session, Owner::Trial(self.id)),
             CheckpointChoice::Uuid(uuid) => {
                 let found = checkpoint::get(&self.session, &uuid)?;
                 match &found.training {

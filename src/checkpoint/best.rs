@@ -3,9 +3,11 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use super::query::Owner;
-use super::{Checkpoint, CheckpointTrainingMetadata};
+use super::query::{CheckpointQuery, CheckpointSortBy, Owner, list};
+use super::{Checkpoint, CheckpointState, CheckpointTrainingMetadata};
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::Session;
+use crate::wire::OrderBy;
 
 /// What makes one checkpoint better than another.
 ///
@@ -180,10 +182,15 @@ pub(crate) fn best_of_each_trial(
 }
 
 /// The latest of an owner's completed checkpoints.
-pub(crate) fn latest(checkpoints: Vec<Checkpoint>, owner: Owner) -> Result<Checkpoint> {
-    let mut checkpoints = some(checkpoints, owner)?;
-    checkpoints.sort_by(later_first);
-    Ok(checkpoints.swap_remove(0))
+pub(crate) fn latest(session: &Session, owner: Owner) -> Result<Checkpoint> {
+    let latest_first = CheckpointQuery::new()
+        .sort_by(CheckpointSortBy::BatchNumber)
+        .order_by(OrderBy::Descending)
+        .states([CheckpointState::Completed])
+        .max_results(1);
+    list(session, owner, &latest_first)
+        .and_then(|found| Ok(some(found, owner)?.swap_remove(0)))
+        .map_err(|error| error.doing(format!("get the latest checkpoint of {owner}")))
 }
 
 fn some(checkpoints: Vec<Checkpoint>, owner: Owner) -> Result<Vec<Checkpoint>> {
