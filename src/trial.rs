@@ -136,7 +136,7 @@ pub(crate) fn list(
     experiment_id: i32,
     query: &TrialQuery,
 ) -> Result<Vec<Trial>> {
-    start(session, query.request(session, experiment_id))?.collect()
+    start(session, query.request(session, experiment_id))?.into_vec()
 }
 
 /// The trials of an experiment, page by page.

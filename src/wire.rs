@@ -19,6 +19,47 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// Like [`lenient`], in no more room than it needs: for what long lists hold a great many of.
+pub(crate) fn compact<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default + Compact,
+{
+    let mut value: T = lenient(deserializer)?;
+    value.compact();
+    Ok(value)
+}
+
+/// What can give back the room that it took on the way and does not need.
+pub(crate) trait Compact {
+    fn compact(&mut self);
+}
+
+impl Compact for Vec<String> {
+    fn compact(&mut self) {
+        self.shrink_to_fit();
+    }
+}
+
+impl Compact for Map<String, Value> {
+    fn compact(&mut self) {
+        self.values_mut().for_each(Compact::compact);
+    }
+}
+
+impl Compact for Value {
+    fn compact(&mut self) {
+        match self {
+            Self::Array(values) => {
+                values.iter_mut().for_each(Self::compact);
+                values.shrink_to_fit();
+            }
+            Self::Object(map) => map.compact(),
+            _ => {}
+        }
+    }
+}
+
 /// A count that is sent as a number or as a decimal string.
 pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     Ok(Option::<Count>::deserialize(deserializer)?.map_or(0, |count| count.0))

@@ -188,7 +188,7 @@ impl<'de> Deserialize<'de> for Listed {
 /// All completed checkpoints of an owner, in no order.
 pub(crate) fn completed(session: &Session, owner: Owner) -> Result<Vec<Checkpoint>> {
     let request = owner.request(session, &[CheckpointState::Completed]);
-    attached(session, request)?.collect()
+    attached(session, request)?.into_vec()
 }
 
 fn attached(session: &Session, request: Request) -> Result<Pages<Checkpoint>> {

@@ -179,7 +179,7 @@ fn is_a_way_to_be_active(state: &ExperimentState) -> bool {
 
 /// The experiments that a query asks for.
 pub(crate) fn list(session: &Session, query: &ExperimentQuery) -> Result<Vec<Experiment>> {
-    start(session, query.request(session), query)?.collect()
+    start(session, query.request(session), query)?.into_vec()
 }
 
 /// The experiments that a query asks for, page by page.

@@ -48,9 +48,9 @@ object! {
         /// When it was last changed.
         pub last_updated_time: Option<Timestamp> as "crate::wire::time",
         /// What its users noted about it.
-        pub metadata: Map<String, Value>,
+        pub metadata: Map<String, Value> as "crate::wire::compact",
         /// Its labels.
-        pub labels: Vec<String>,
+        pub labels: Vec<String> as "crate::wire::compact",
         /// The user who created it.
         pub username: String,
         /// The workspace it is in. Older masters do not say.

@@ -116,7 +116,7 @@ impl ModelQuery {
 }
 
 pub(crate) fn list(session: &Session, query: &ModelQuery) -> Result<Vec<Model>> {
-    start(session, query.request(session))?.collect()
+    start(session, query.request(session))?.into_vec()
 }
 
 pub(crate) fn pages(session: &Session, query: &ModelQuery) -> Result<Pages<Model>> {

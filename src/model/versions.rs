@@ -112,7 +112,7 @@ impl Model {
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn get_versions_with(&self, query: ModelVersionQuery) -> Result<Vec<ModelVersion>> {
-        self.start_versions(self.versions(&query))?.collect()
+        self.start_versions(self.versions(&query))?.into_vec()
     }
 
     /// [`get_versions_with`](Self::get_versions_with), fetched page by page as the iterator goes.

@@ -183,6 +183,7 @@ fn agent(shared: &Arc<Shared>, cancel: Option<CancelToken>) -> Agent {
         .timeout_per_read(Some(settings.read_timeout))
         .timeout_per_write(Some(settings.read_timeout))
         .user_agent(&settings.user_agent)
+        .output_buffer_size(64 * 1024)
         .max_idle_connections(32)
         .max_idle_connections_per_host(32)
         .build();

@@ -11,6 +11,9 @@ use super::request::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::lenient;
 
+/// A master's word is taken for the length of a list up to here.
+const MOST_ROOM: usize = 100_000;
+
 /// Where a page stands in its list.
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,6 +36,8 @@ pub struct Pages<T> {
     page: vec::IntoIter<T>,
     /// The offset of the next page, while there is one.
     next: Option<i64>,
+    /// How many objects the whole list has, by the last page's account.
+    total: usize,
 }
 
 impl<T> Pages<T> {
@@ -75,9 +80,19 @@ impl<T> Pages<T> {
             fetch: Box::new(fetch),
             page: Vec::new().into_iter(),
             next: Some(0),
+            total: 0,
         };
         pages.turn()?;
         Ok(pages)
+    }
+
+    /// All objects, in room that is taken once.
+    pub(crate) fn into_vec(self) -> Result<Vec<T>> {
+        let mut all = Vec::with_capacity(self.total.min(MOST_ROOM));
+        for item in self {
+            all.push(item?);
+        }
+        Ok(all)
     }
 
     /// Fetches the next page, if there is one.
@@ -88,6 +103,7 @@ impl<T> Pages<T> {
         let (items, place) = (self.fetch)(offset)?;
         self.page = items.into_iter();
         self.next = (place.end_index < place.total).then_some(place.end_index);
+        self.total = usize::try_from(place.total).unwrap_or_default();
         Ok(())
     }
 }
