@@ -16,6 +16,7 @@ use std::thread;
 
 use determined::{Determined, Error, ErrorKind, LoginOptions, Proxy, Result, TokenStore};
 use serde::Serialize;
+use serde_json::Value;
 
 pub use self::deviations::Deviations;
 use self::deviations::{Ours, Outcome};
@@ -55,7 +56,7 @@ impl Replay {
     pub fn of(scenario: &str, recording: Recording, deviations: Deviations) -> Self {
         let conversation = Arc::new(Mutex::new(Conversation {
             steps: deviations.script(&recording.exchanges).into(),
-            answered: None,
+            refusal: None,
             problem: None,
         }));
         let shared = Arc::clone(&conversation);
@@ -109,45 +110,61 @@ impl Replay {
     #[track_caller]
     pub fn returns<T: Serialize>(&mut self, call: &str, outcome: Result<T>) -> T {
         let (recorded, deviation) = self.next_call(call);
+        lock(&self.conversation).refusal = None;
         let value = self.done(outcome);
-        let expected = match (deviation.map(|outcome| outcome.ours), recorded.raised) {
-            (Some(Ours::Returns(json)), _) => serde_json::from_str(&json).unwrap(),
-            (Some(Ours::Like { call, item, items }), _) => {
-                let like = self.all_calls.iter().find(|other| other.call == call);
-                let like = &like
-                    .unwrap_or_else(|| panic!("{call} was not recorded"))
-                    .returned;
-                match (item, items) {
-                    (Some(item), _) => like[item].clone(),
-                    (None, Some(items)) => items.iter().map(|&item| like[item].clone()).collect(),
-                    (None, None) => like.clone(),
-                }
-            }
-            (None, None) => recorded.returned,
-            (Some(_), _) => panic!("{call}: deviations.toml says that it does not return"),
-            (None, Some(raised)) => panic!("{call}: Python raised {}", raised.message),
-        };
         let ours = serde_json::to_value(&value).unwrap();
-        if let Some(disagreement) = disagreement(&ours, &expected) {
-            panic!("{call}: what it returned: {disagreement}");
-        }
+        let as_python = match &recorded.raised {
+            Some(Raised { kind, message }) => Some(format!("Python raised {kind}: {message}")),
+            None => disagreement(&ours, &recorded.returned),
+        };
+        let Some(deviation) = deviation else {
+            must_agree(call, as_python);
+            return value;
+        };
+        assert!(as_python.is_some(), "{call}: the deviation is not needed");
+        let expected = self.expected(deviation.ours);
+        let expected = expected.unwrap_or_else(|| panic!("{call}: it is not to return"));
+        must_agree(call, disagreement(&ours, &expected));
         value
+    }
+
+    /// What a deviation lets a call return.
+    fn expected(&self, ours: Ours) -> Option<Value> {
+        let (call, item, items) = match ours {
+            Ours::Returns(json) => return Some(serde_json::from_str(&json).unwrap()),
+            Ours::Like { call, item, items } => (call, item, items),
+            Ours::Raises(_) | Ours::Absent(_) => return None,
+        };
+        let like = self.all_calls.iter().find(|other| other.call == call);
+        let like = &like
+            .unwrap_or_else(|| panic!("{call} was not recorded"))
+            .returned;
+        Some(match (item, items) {
+            (Some(item), _) => like[item].clone(),
+            (None, Some(items)) => items.iter().map(|&item| like[item].clone()).collect(),
+            (None, None) => like.clone(),
+        })
     }
 
     /// Compares how a call failed with how Python's failed.
     #[track_caller]
     pub fn raises<T: Debug>(&mut self, call: &str, kind: ErrorKind, outcome: Result<T>) -> Error {
         let (recorded, deviation) = self.next_call(call);
+        let refusal = lock(&self.conversation).refusal.take();
         let error = outcome.expect_err(call);
         assert_eq!(error.kind(), kind, "{call}: {error}");
-        match (deviation.map(|outcome| outcome.ours), recorded.raised) {
-            (Some(Ours::Raises(expected)), _) => {
-                assert_eq!(expected, format!("{kind:?}"), "{call}")
-            }
-            (None, Some(raised)) => self.check_error(call, &error, &raised),
-            (Some(_), _) => panic!("{call}: deviations.toml says that it does not fail"),
-            (None, None) => panic!("{call}: Python did not fail, but here: {error}"),
-        }
+        let as_python = match &recorded.raised {
+            Some(raised) => failing_otherwise(&error, raised, refusal.as_ref()),
+            None => Some("Python did not fail".to_owned()),
+        };
+        let Some(deviation) = deviation else {
+            must_agree(call, as_python);
+            return error;
+        };
+        assert!(as_python.is_some(), "{call}: the deviation is not needed");
+        let is_expected =
+            matches!(deviation.ours, Ours::Raises(kind) if kind == format!("{:?}", error.kind()));
+        assert!(is_expected, "{call}: it is not to fail so: {error}");
         error
     }
 
@@ -208,37 +225,38 @@ impl Replay {
             panic!("{}: {problem}", self.scenario);
         }
     }
+}
 
-    #[track_caller]
-    fn check_error(&self, call: &str, error: &Error, raised: &Raised) {
-        let is_ours = match raised.kind.as_str() {
-            "NotFoundException" => error.is_not_found(),
-            "UnauthenticatedException" => error.kind() == ErrorKind::Unauthenticated,
-            "ForbiddenException" => error.kind() == ErrorKind::Forbidden,
-            "EnterpriseOnlyError" => error.kind() == ErrorKind::EnterpriseOnly,
-            "APIException" => error.status().is_some() && !error.is_not_found(),
-            // What Python finds wrong by itself, in its own words.
-            "AssertionError" | "TypeError" | "ValueError" => error.status().is_none(),
-            other => panic!("{call}: what is {other}?"),
-        };
-        assert!(
-            is_ours,
-            "{call}: Python raised {}, but here: {error}",
-            raised.kind
-        );
-        let conversation = lock(&self.conversation);
-        if let Some(refusal) = &conversation.answered
-            && refusal.status >= 300
-            && error.status().is_some()
-        {
-            assert_eq!(error.status(), Some(refusal.status), "{call}: {error}");
-            assert_eq!(
-                error.server_message(),
-                refusal.body.refusal().map(str::trim),
-                "{call}: {error}"
-            );
-        }
+#[track_caller]
+fn must_agree(call: &str, disagreement: Option<String>) {
+    if let Some(disagreement) = disagreement {
+        panic!("{call}: {disagreement}");
     }
+}
+
+/// What is different in how Python's call failed; `refusal` is what the master said.
+fn failing_otherwise(error: &Error, raised: &Raised, refusal: Option<&Response>) -> Option<String> {
+    let is_same = match raised.kind.as_str() {
+        "NotFoundException" => error.is_not_found(),
+        "UnauthenticatedException" => error.kind() == ErrorKind::Unauthenticated,
+        "ForbiddenException" => error.kind() == ErrorKind::Forbidden,
+        "EnterpriseOnlyError" => error.kind() == ErrorKind::EnterpriseOnly,
+        "APIException" => error.status().is_some() && !error.is_not_found(),
+        // What Python finds wrong by itself, in its own words.
+        "AssertionError" | "TypeError" | "ValueError" => error.status().is_none(),
+        other => return Some(format!("{other} is not known")),
+    };
+    if !is_same {
+        let Raised { kind, message } = raised;
+        return Some(format!("Python raised {kind}: {message}; ours is {error}"));
+    }
+    let status = refusal.map(|refusal| refusal.status);
+    let said = refusal
+        .and_then(|refusal| refusal.body.refusal())
+        .map(str::trim);
+    let ours = (error.status(), error.server_message());
+    (ours != (status, said))
+        .then(|| format!("ours is {ours:?}, the master's is {:?}", (status, said)))
 }
 
 impl Drop for Replay {
@@ -254,8 +272,8 @@ impl Drop for Replay {
 /// Where the conversation stands.
 struct Conversation {
     steps: VecDeque<Step>,
-    /// The last answer.
-    answered: Option<Response>,
+    /// The last refusal, unless a call has been compared since.
+    refusal: Option<Response>,
     /// The first request that was not the recorded one.
     problem: Option<String>,
 }
@@ -278,7 +296,12 @@ impl Conversation {
             self.problem.get_or_insert(problem);
         }
         match (expected, &self.problem) {
-            (Some(step), None) => self.answered.insert(step.answer).clone(),
+            (Some(step), None) => {
+                if step.answer.status >= 300 {
+                    self.refusal = Some(step.answer.clone());
+                }
+                step.answer
+            }
             _ => Response {
                 // Nothing is done again on account of this.
                 status: 418,

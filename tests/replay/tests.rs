@@ -334,10 +334,25 @@ fn results_are_compared_call_by_call() {
 }
 
 #[test]
-#[should_panic(expected = "a(): what it returned: /name: is \"b\", recorded is \"a\"")]
+#[should_panic(expected = "a(): /name: is \"b\", recorded is \"a\"")]
 fn another_result_is_a_problem() {
     let mut replay = replay(&[], calls(), RESULTS);
     replay.returns("a()", Ok(json!({"name": "b"})));
+}
+
+#[test]
+#[should_panic(expected = "b(): the deviation is not needed")]
+fn a_result_that_does_not_deviate_is_a_problem() {
+    let mut replay = replay(&[], calls(), RESULTS);
+    replay.returns("a()", Ok(json!({"name": "a"})));
+    replay.returns("b()", Ok(1));
+}
+
+#[test]
+#[should_panic(expected = "c(): Python raised TypeError: no")]
+fn a_call_that_fails_in_python_fails_here() {
+    let mut replay = replay(&[], json!([calls()[2]]), "");
+    replay.returns("c()", Ok(1));
 }
 
 #[test]

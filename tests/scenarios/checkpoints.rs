@@ -54,7 +54,7 @@ fn a_checkpoint_and_its_metadata() {
 }
 
 /// What is below a directory, sorted.
-fn below(directory: &Path) -> Vec<String> {
+pub fn below(directory: &Path) -> Vec<String> {
     fn walk(directory: &Path, prefix: &str, found: &mut Vec<String>) {
         for entry in fs::read_dir(directory)
             .into_iter()

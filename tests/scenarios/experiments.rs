@@ -1,5 +1,7 @@
 //! Experiments.
 
+use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use determined::{
@@ -8,7 +10,9 @@ use determined::{
     OrderBy, Trial, TrialQuery, TrialSortBy, WaitOptions,
 };
 use serde_json::json;
+use tempfile::TempDir;
 
+use super::checkpoints::below;
 use super::inputs::Inputs;
 use super::trials::lines;
 use crate::replay::Replay;
@@ -274,6 +278,29 @@ fn what_does_not_exist_is_not_found() {
         "e.top_checkpoint()",
         ErrorKind::NotFound,
         e.top_checkpoint(),
+    );
+    replay.finish();
+}
+
+#[test]
+fn the_code_of_an_experiment() {
+    let out = TempDir::new().unwrap();
+    let mut replay =
+        Replay::start_with("experiment_code", &[("OUT", out.path().to_str().unwrap())]);
+    let client = replay.client("determined");
+    let e = replay.returns("d.get_experiment(n)", client.get_experiment(4));
+    let archive = e.download_code(out.path());
+    let archive = replay.returns("e.download_code(output_dir=o)", archive);
+    replay.returns("sorted(os.listdir(o))", Ok(below(out.path())));
+    let unzipped = flate2::read::GzDecoder::new(File::open(archive).unwrap());
+    let mut archive = tar::Archive::new(unzipped);
+    let files = archive
+        .entries()
+        .unwrap()
+        .map(|file| file.unwrap().path().unwrap().into_owned());
+    assert_eq!(
+        files.collect::<Vec<_>>(),
+        [Path::new("README.md"), Path::new("train.py")]
     );
     replay.finish();
 }
