@@ -244,7 +244,8 @@ impl Session {
             let wish = retry_after(&answer);
             // What cannot be read of a refusal is left out of its message.
             let body = answer.read_up_to(REFUSAL_LIMIT).unwrap_or_default();
-            let error = refusal::refusal(status, &answer.status_line(), &body);
+            let refusal = refusal::refusal(status, &answer.status_line(), &body);
+            let error = self.hide_secrets(refusal);
             if status == 401 && request.is_authenticated && redirects.are_at_home() {
                 if !was_renewed && self.renew(&token)? {
                     was_renewed = true;

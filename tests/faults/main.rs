@@ -9,6 +9,8 @@ mod answers;
 mod downloads;
 mod outages;
 mod paging;
+mod secrets;
+mod stores;
 mod streams;
 mod submissions;
 mod transport;
