@@ -29,7 +29,12 @@ pub struct CancelToken(Arc<Shared>);
 struct Shared {
     cancelled: Mutex<bool>,
     changed: Condvar,
+    /// Cancels this token too.
+    parent: Option<CancelToken>,
 }
+
+/// How often a sleeper looks whether the parent of its token was cancelled.
+const PARENT_POLL: Duration = Duration::from_millis(200);
 
 impl CancelToken {
     /// A token that nobody has cancelled yet.
@@ -45,7 +50,19 @@ impl CancelToken {
 
     /// Whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
-        *self.lock()
+        *self.lock() || self.is_parent_cancelled()
+    }
+
+    /// A token that is cancelled with its parent, or by itself.
+    pub(crate) fn child_of(parent: Option<&Self>) -> Self {
+        Self(Arc::new(Shared {
+            parent: parent.cloned(),
+            ..Shared::default()
+        }))
+    }
+
+    fn is_parent_cancelled(&self) -> bool {
+        self.0.parent.as_ref().is_some_and(Self::is_cancelled)
     }
 
     /// An error if the token is cancelled.
@@ -62,13 +79,17 @@ impl CancelToken {
         let deadline = Instant::now().checked_add(duration);
         let mut is_cancelled = self.lock();
         loop {
-            if *is_cancelled {
+            if *is_cancelled || self.is_parent_cancelled() {
                 return Err(cancelled());
             }
             let left = deadline.map_or(duration, |at| at.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(());
             }
+            let left = match self.0.parent {
+                Some(_) => left.min(PARENT_POLL),
+                None => left,
+            };
             is_cancelled = self
                 .0
                 .changed
@@ -119,6 +140,24 @@ mod tests {
     #[test]
     fn a_sleep_that_nobody_cancels_ends_by_itself() {
         assert!(CancelToken::new().sleep(Duration::from_millis(1)).is_ok());
+    }
+
+    #[test]
+    fn a_child_is_cancelled_with_its_parent_but_not_the_other_way_round() {
+        let parent = CancelToken::new();
+        let (one, other) = (
+            CancelToken::child_of(Some(&parent)),
+            CancelToken::child_of(Some(&parent)),
+        );
+        one.cancel();
+        assert!(one.is_cancelled() && !other.is_cancelled() && !parent.is_cancelled());
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| other.sleep(Duration::from_secs(60)));
+            parent.cancel();
+            assert!(sleeper.join().unwrap().is_err());
+        });
+        assert!(started.elapsed() < Duration::from_secs(10));
     }
 
     #[test]

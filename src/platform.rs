@@ -127,6 +127,15 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// What tells this run of the machine from those before it, where the system says.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+pub(crate) fn boot_id() -> Option<String> {
+    // No such file but on Linux.
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .ok()
+        .map(|id| id.trim().to_owned())
+}
+
 /// Why this system cannot have a file of that name in a directory, if it cannot. `name` is one part of a path.
 pub(crate) fn file_name_problem(name: &str) -> Option<&'static str> {
     if name.is_empty() {

@@ -35,6 +35,7 @@ const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration
 const CONNECT_ANSWER_LIMIT: usize = 16 * 1024;
 
 /// The settings of a client's connections.
+#[derive(Clone)]
 pub(crate) struct HttpSettings {
     pub(crate) connect_timeout: Duration,
     /// How long one read may be silent.
@@ -131,6 +132,35 @@ impl Http {
             agent: agent(&self.shared, Some(token.clone())),
             shared: Arc::clone(&self.shared),
         }
+    }
+
+    /// Connections to other servers than the master, which break off when `token` is cancelled. Proxies and timeouts are the same;
+    /// certificates are always verified, by the same authorities and those of `pem`: what the user allows the master holds for no other.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    pub(crate) fn elsewhere(&self, token: &CancelToken, pem: &[u8]) -> Self {
+        let mut settings = self.shared.settings.clone();
+        let mut authorities = settings.certificates.pem.unwrap_or_default();
+        if !pem.is_empty() {
+            authorities.push(b'\n');
+            authorities.extend(pem);
+        }
+        settings.certificates = CertificateSettings {
+            pem: Some(authorities).filter(|pem| !pem.is_empty()),
+            name: None,
+            verify: true,
+        };
+        Self::new(settings).cancellable(token)
+    }
+
+    /// Connections to the services of a cloud machine itself, on its own network: direct, and given up soon, because most machines have no
+    /// such services.
+    #[cfg(any(feature = "s3", feature = "gcs"))]
+    pub(crate) fn nearby(&self, token: &CancelToken) -> Self {
+        let mut settings = self.shared.settings.clone();
+        settings.proxy = ProxyRules::direct();
+        settings.connect_timeout = Duration::from_secs(1);
+        settings.read_timeout = Duration::from_secs(5);
+        Self::new(settings).cancellable(token)
     }
 
     /// Sends a request and reads the head of its answer. A redirect is an answer like any other.
@@ -273,7 +303,7 @@ impl Failure {
             }
             ureq::Error::Timeout(_) => after(
                 ErrorKind::Timeout,
-                "no data within the read timeout; the master or the network is silent".to_owned(),
+                "no data within the read timeout; the server or the network is silent".to_owned(),
             ),
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => Self::before(Error::invalid_input(
                 format!("the request cannot be written down: {error}"),
@@ -314,7 +344,7 @@ fn io_error(error: io::Error) -> Error {
         if let Some(ureq::Error::Timeout(_)) = inner.downcast_ref::<ureq::Error>() {
             return Error::new(
                 ErrorKind::Timeout,
-                "no data within the read timeout; the master or the network is silent",
+                "no data within the read timeout; the server or the network is silent",
             );
         }
         if let Some(error) = inner.downcast_ref::<rustls::Error>() {
@@ -324,7 +354,7 @@ fn io_error(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Error::new(
             ErrorKind::Timeout,
-            "no data within the read timeout; the master or the network is silent",
+            "no data within the read timeout; the server or the network is silent",
         ),
         _ => Error::new(
             ErrorKind::Connection,

@@ -28,12 +28,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use self::environment::Environment;
-use self::http::{Http, Method, Outgoing, Payload};
 use self::retry::Retries;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 
-pub(crate) use self::http::{Answer, read_error};
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+pub(crate) use self::http::Failure;
+pub(crate) use self::http::{Answer, Http, Method, Outgoing, Payload, read_error};
 pub(crate) use self::json_lines::{JsonLines, decode};
 pub use self::login::LoginOptions;
 pub(crate) use self::master_url::MasterUrl;
@@ -159,6 +160,12 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// The connections to the master, and the button that breaks them off.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    pub(crate) fn connections(&self) -> (&Http, Option<&CancelToken>) {
+        (&self.http, self.cancel.as_ref())
     }
 
     /// An error if the session is cancelled.

@@ -128,16 +128,21 @@ pub(crate) struct ProxyRules {
 type Choice = Option<Result<ProxyEndpoint, String>>;
 
 impl ProxyRules {
+    /// No proxy for anything.
+    pub(crate) fn direct() -> Self {
+        Self {
+            http: None,
+            https: None,
+            direct: None,
+        }
+    }
+
     /// # Errors
     ///
     /// `InvalidInput` if the URL given by the caller cannot be used.
     pub(crate) fn new(proxy: &Proxy, environment: &Environment) -> Result<Self> {
         match proxy {
-            Proxy::None => Ok(Self {
-                http: None,
-                https: None,
-                direct: None,
-            }),
+            Proxy::None => Ok(Self::direct()),
             Proxy::Url(url) => {
                 let endpoint = ProxyEndpoint::parse(url).map_err(|problem| {
                     Error::invalid_input(format!("the proxy URL cannot be used: {problem}"))

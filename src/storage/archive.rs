@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -194,7 +194,7 @@ fn plain_file<R: Read>(
     entry: &tar::Entry<'_, R>,
     tree: &Tree,
     gate: &mut Gate<'_>,
-) -> Result<Option<(std::path::PathBuf, u64)>> {
+) -> Result<Option<(PathBuf, u64)>> {
     let kind = entry.header().entry_type();
     if kind == EntryType::XGlobalHeader {
         return Ok(None);

@@ -36,12 +36,15 @@ impl Contents {
         };
         for (name, size) in resources {
             let path = local_path(name)?;
-            if !name.ends_with('/') {
-                contents.files.insert(path, *size);
-            } else if !path.as_os_str().is_empty() {
+            let parents = path.ancestors().skip(1).map(Path::to_owned);
+            contents.directories.extend(parents);
+            if name.ends_with('/') {
                 contents.directories.insert(path);
+            } else {
+                contents.files.insert(path, *size);
             }
         }
+        contents.directories.remove(Path::new(""));
         Ok(contents)
     }
 

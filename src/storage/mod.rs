@@ -5,15 +5,28 @@
 //! [`Contents`] that the master has on record, and only then put in its place.
 
 mod archive;
+mod config;
 mod contents;
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+mod journal;
 mod meter;
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+mod objects;
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+mod remote;
+#[cfg(feature = "s3")]
+mod s3;
 mod shared_fs;
 mod staging;
 mod target;
+#[cfg(any(feature = "s3", feature = "azure"))]
+mod xml;
 
 use std::fmt;
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -121,6 +134,12 @@ struct Job<'a> {
     session: &'a Session,
     contents: &'a Contents,
     meter: &'a Meter,
+    /// How many pieces are fetched at the same time.
+    #[cfg_attr(
+        not(any(feature = "s3", feature = "gcs", feature = "azure")),
+        expect(dead_code, reason = "only object stores are read in parallel")
+    )]
+    parallelism: usize,
 }
 
 impl Checkpoint {
@@ -179,13 +198,14 @@ impl Checkpoint {
         let DownloadOptions {
             path,
             mode,
-            parallelism: _,
+            parallelism,
             observer,
             cancel,
         } = options;
         let path = path.unwrap_or_else(|| Path::new("checkpoints").join(&self.uuid));
         let session = self.session.cancellable(cancel.as_ref());
-        download(&session, &self.uuid, &path, mode, observer)
+        let parallelism = parallelism.unwrap_or_else(default_parallelism);
+        download(&session, &self.uuid, &path, mode, parallelism, observer)
             .map_err(|error| error.doing(format!("download checkpoint {}", self.uuid)))?;
         Ok(path)
     }
@@ -196,6 +216,7 @@ fn download(
     uuid: &str,
     path: &Path,
     mode: DownloadMode,
+    parallelism: usize,
     observer: Observer,
 ) -> Result<()> {
     let checkpoint = checkpoint::get(session, uuid)?;
@@ -226,6 +247,7 @@ fn download(
         session,
         contents: &contents,
         meter: &Meter::new(observer, contents.totals()),
+        parallelism,
     };
     let gathered = gather(mode, &job, &staging, mark);
     job.meter.finish();
@@ -242,6 +264,12 @@ fn download(
     }
     add_metadata_file(tree.root(), &checkpoint)?;
     target.fill(staging, &tree)
+}
+
+/// Four for each processor, because most of the time they wait for the network; not so many that a store would mind.
+fn default_parallelism() -> usize {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    (4 * processors).min(32)
 }
 
 /// An error unless there is something to download, and it is what was asked for: the place of the download bears that name.
@@ -355,27 +383,52 @@ fn gather_through_master(job: &Job<'_>, tree: Tree) -> Result<Tree> {
 fn gather_directly(job: &Job<'_>, staging: &Staging, mark: Option<SystemTime>) -> Result<Tree> {
     let storage = storage_of(job.checkpoint)?;
     let uuid = &job.checkpoint.uuid;
-    let kind = storage
+    let tree = staging.tree("direct", mark);
+    match storage
         .get("type")
         .and_then(Value::as_str)
-        .unwrap_or_default();
-    let places = match kind {
-        "shared_fs" => shared_fs::shared_fs_places(storage, uuid)?,
-        "directory" => shared_fs::directory_places(storage, uuid)?,
-        "s3" | "gcs" | "azure" => return Err(disabled(kind)),
-        _ => {
+        .unwrap_or_default()
+    {
+        "shared_fs" => copy(&shared_fs::shared_fs_places(storage, uuid)?, job, &tree)?,
+        "directory" => copy(&shared_fs::directory_places(storage, uuid)?, job, &tree)?,
+        #[cfg(feature = "s3")]
+        "s3" => fetch(s3::S3::new, storage, job, &tree)?,
+        kind if matches!(kind, "s3" | "gcs" | "azure") => return Err(disabled(kind)),
+        kind => {
             return Err(Error::new(
                 ErrorKind::Storage,
                 format!("there is no direct way to a storage of the type {kind:?}"),
             ));
         }
-    };
-    let tree = staging.tree("direct", mark);
+    }
+    Ok(tree)
+}
+
+fn copy(places: &[PathBuf], job: &Job<'_>, tree: &Tree) -> Result<()> {
     tree.clear()?;
-    shared_fs::copy(&places, job, &tree)
-        .and_then(|()| complete(&tree, job.contents))
+    shared_fs::copy(places, job, tree)
+        .and_then(|()| complete(tree, job.contents))
         .or_else(|error| tree.discard(error))
-        .map(|()| tree)
+}
+
+/// Fetches the checkpoint from the object store that `open` opens. What has arrived is kept for the next download if this one fails.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+fn fetch<S: objects::Store>(
+    open: impl Fn(&Value, &Session, &CancelToken) -> Result<(S, String)>,
+    storage: &Value,
+    job: &Job<'_>,
+    tree: &Tree,
+) -> Result<()> {
+    let (_, cancel) = job.session.connections();
+    let halt = CancelToken::child_of(cancel);
+    let (mut store, prefix) = open(storage, job.session, &halt)?;
+    let uuid = &job.checkpoint.uuid;
+    let prefix = match prefix.as_str() {
+        "" => format!("{uuid}/"),
+        prefix => format!("{prefix}/{uuid}/"),
+    };
+    objects::download(&mut store, &prefix, job, tree)?;
+    complete(tree, job.contents)
 }
 
 /// The configuration of the storage that a checkpoint is in.

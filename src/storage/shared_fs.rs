@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use super::Job;
+use super::config::{required, text, unusable};
 use super::contents::{Gate, local_path};
 use super::staging::{Tree, is_absence};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,10 +18,9 @@ const BLOCK: usize = 256 * 1024;
 
 /// Where a checkpoint may be, by a configuration of the type `shared_fs`: on a machine of the cluster, or in one of its tasks.
 pub(super) fn shared_fs_places(storage: &Value, uuid: &str) -> Result<Vec<PathBuf>> {
-    let host =
-        Path::new(text(storage, "host_path")?.ok_or_else(|| unusable("it has no host_path"))?);
+    let host = Path::new(required(storage, "host_path")?);
     if !host.has_root() {
-        return Err(unusable(&format!("its host_path {host:?} is not absolute")));
+        return Err(unusable(format!("its host_path {host:?} is not absolute")));
     }
     let host = normalise(host);
     let below = match text(storage, "storage_path")? {
@@ -30,7 +30,7 @@ pub(super) fn shared_fs_places(storage: &Value, uuid: &str) -> Result<Vec<PathBu
             whole
                 .strip_prefix(&host)
                 .map_err(|_| {
-                    unusable(&format!(
+                    unusable(format!(
                         "its storage_path {path:?} leads out of its host_path {host:?}"
                     ))
                 })?
@@ -46,25 +46,8 @@ pub(super) fn shared_fs_places(storage: &Value, uuid: &str) -> Result<Vec<PathBu
 
 /// Where a checkpoint is, by a configuration of the type `directory`.
 pub(super) fn directory_places(storage: &Value, uuid: &str) -> Result<Vec<PathBuf>> {
-    let container =
-        text(storage, "container_path")?.ok_or_else(|| unusable("it has no container_path"))?;
+    let container = required(storage, "container_path")?;
     Ok(vec![Path::new(container).join(uuid)])
-}
-
-fn text<'a>(storage: &'a Value, key: &str) -> Result<Option<&'a str>> {
-    match storage.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(unusable(&format!("its {key} is no text"))),
-    }
-}
-
-fn unusable(why: &str) -> Error {
-    Error::new(
-        ErrorKind::Storage,
-        format!("the experiment's checkpoint_storage cannot be used: {why}"),
-    )
 }
 
 /// The path without `.` and `..`, each of which takes back the part before it. Links are not looked at.
@@ -130,7 +113,9 @@ impl Copier<'_> {
             // Links are followed: what they lead to is part of the checkpoint, as the master sees it too.
             let found = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
             if found.is_dir() {
-                self.tree.create_directory(&local_path(&name)?)?;
+                let path_in_tree = local_path(&name)?;
+                self.gate.admit_directory(&path_in_tree)?;
+                self.tree.create_directory(&path_in_tree)?;
                 self.directory(&path, &format!("{name}/"))?;
             } else if found.is_file() {
                 self.file(&path, &local_path(&name)?, found.len())?;

@@ -80,7 +80,10 @@ impl Staging {
         {
             if entry.file_name() != "lock" {
                 // Best effort: the download is in its place, and nothing takes this for one.
-                let _ = fs::remove_dir_all(entry.path());
+                let _ = match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
+                    _ => fs::remove_file(entry.path()),
+                };
             }
         }
         self.remove_if_empty();
@@ -142,6 +145,38 @@ impl Tree {
         }
     }
 
+    /// Creates a file, or takes one that is there: with what is in it, or emptied. Gives its length.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    pub(super) fn prepare_file(&self, name: &Path, keep: bool) -> Result<u64> {
+        if let Some(parent) = name.parent() {
+            self.create_directory(parent)?;
+        }
+        let path = self.root.join(name);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(!keep);
+        options
+            .open(&path)
+            .and_then(|file| Ok(file.metadata()?.len()))
+            .map_err(|error| Error::io("create the file", &path, &error))
+    }
+
+    /// Opens a prepared file, to be written from `offset` on.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    pub(super) fn open_file(&self, name: &Path, offset: u64) -> Result<NewFile> {
+        let path = self.root.join(name);
+        let failed = |error: io::Error| Error::io("open the file", &path, &error);
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
+        io::Seek::seek(&mut file, io::SeekFrom::Start(offset)).map_err(failed)?;
+        Ok(NewFile {
+            path,
+            file,
+            mark: self.mark,
+        })
+    }
+
     pub(super) fn create_directory(&self, name: &Path) -> Result<()> {
         let path = self.root.join(name);
         fs::create_dir_all(&path).map_err(|error| Error::io("create the directory", &path, &error))
@@ -159,6 +194,14 @@ impl NewFile {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file
             .write_all(bytes)
+            .map_err(|error| Error::io("write", &self.path, &error))
+    }
+
+    /// Brings what was written to the disk.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file
+            .sync_data()
             .map_err(|error| Error::io("write", &self.path, &error))
     }
 
