@@ -1,5 +1,7 @@
 //! placeholder
 
+#![warn(clippy::exit, clippy::print_stderr, clippy::print_stdout)]
+
 mod cancel;
 mod checkpoint;
 pub mod client;

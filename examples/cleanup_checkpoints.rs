@@ -1,0 +1,47 @@
+//! Deletes the checkpoints of an experiment but for the best one of each trial:
+//! `cargo run --example cleanup_checkpoints -- [EXPERIMENT] [--delete]`. Without `--delete` it only says what it would do.
+
+mod support;
+
+use std::collections::HashSet;
+use std::env;
+
+use anyhow::Result;
+use determined::Checkpoint;
+
+fn main() -> Result<()> {
+    let is_serious = env::args().any(|argument| argument == "--delete");
+    let master = support::login()?;
+    let experiment = match &master {
+        Some(master) => master.experiment(),
+        None => support::experiment()?,
+    };
+
+    let trials = experiment.get_trials()?.len();
+    let best = experiment.top_n_checkpoints(trials)?;
+    let kept: HashSet<&str> = best.iter().map(|best| best.uuid.as_str()).collect();
+    let mut freed = 0;
+    for checkpoint in experiment.list_checkpoints()? {
+        if kept.contains(checkpoint.uuid.as_str()) {
+            println!("keep    {} {:>8} bytes", checkpoint.uuid, size(&checkpoint));
+            continue;
+        }
+        if is_serious && let Err(error) = checkpoint.delete() {
+            println!("leave   {error}"); // a version of a model, for instance
+            continue;
+        }
+        println!("delete  {} {:>8} bytes", checkpoint.uuid, size(&checkpoint));
+        freed += size(&checkpoint);
+    }
+    let done = if is_serious {
+        "freed"
+    } else {
+        "would be freed; say --delete to do it"
+    };
+    println!("{freed} bytes {done}");
+    Ok(())
+}
+
+fn size(checkpoint: &Checkpoint) -> u64 {
+    checkpoint.resources.values().sum()
+}
