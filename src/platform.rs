@@ -115,18 +115,6 @@ pub(crate) fn mode(metadata: &fs::Metadata) -> u32 {
     }
 }
 
-/// Gives a file or directory the permission bits of `mode` (`0o755`), where the system has them.
-pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    #[cfg(unix)]
-    fs::set_permissions(
-        path,
-        std::os::unix::fs::PermissionsExt::from_mode(mode & 0o777),
-    )?;
-    #[cfg(not(unix))]
-    let _ = (path, mode);
-    Ok(())
-}
-
 /// What tells this run of the machine from those before it, where the system says.
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 pub(crate) fn boot_id() -> Option<String> {

@@ -23,7 +23,9 @@ pub struct Progress {
 }
 
 /// What is called with each event of a long call, usually a [`Progress`]; the default calls nothing.
-pub(crate) struct Observer<E = Progress>(Option<Arc<dyn Fn(&E) + Send + Sync>>);
+pub(crate) struct Observer<E = Progress>(Option<Arc<Watch<E>>>);
+
+type Watch<E> = dyn Fn(&E) + Send + Sync;
 
 impl<E> Observer<E> {
     pub(crate) fn new(function: impl Fn(&E) + Send + Sync + 'static) -> Self {

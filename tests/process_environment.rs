@@ -1,9 +1,5 @@
 //! That the process's own environment is what a client goes by, tried in processes of their own: here no test changes it.
 #![cfg(unix)]
-#![expect(
-    clippy::print_stdout,
-    reason = "a child tells its parent what it found"
-)]
 
 use std::fs;
 use std::path::Path;

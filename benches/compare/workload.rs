@@ -2,8 +2,6 @@
 //!
 //! `workload NAME URL [DATA_DIR]` prints what it counted.
 
-#![expect(clippy::print_stdout, reason = "what was counted is the output")]
-
 use std::path::{Path, PathBuf};
 
 use determined::{Determined, DownloadMode, DownloadOptions, LoginOptions, Proxy, TokenStore};

@@ -299,7 +299,7 @@ pub struct LogEntries {
 enum Source {
     Done,
     Fetched(vec::IntoIter<LogEntry>),
-    Stream(JsonLines),
+    Stream(Box<JsonLines>),
     Follow(Box<Follow>),
 }
 
@@ -358,7 +358,7 @@ impl Trial {
             (_, Some(count)) => Source::Fetched(self.tail(all, &options, count)?.into_iter()),
             // The master counts anew for each task of a trial that was continued, so it is counted here too.
             (Some(count), _) if !options.sifts() => {
-                Source::Stream(all.query("limit", count).stream()?)
+                Source::Stream(Box::new(all.query("limit", count).stream()?))
             }
             _ if options.follow => {
                 let session = session.polling();
@@ -369,7 +369,7 @@ impl Trial {
                     lines, session, self.id, again, after, limit,
                 )))
             }
-            _ => Source::Stream(all.stream()?),
+            _ => Source::Stream(Box::new(all.stream()?)),
         };
         if matches!(source, Source::Fetched(_)) {
             left = None;

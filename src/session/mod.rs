@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 use self::environment::Environment;
 use self::retry::Retries;
 use crate::cancel::CancelToken;
@@ -74,6 +75,8 @@ impl std::ops::Deref for Session {
 struct Shared {
     master: MasterUrl,
     username: String,
+    /// The variables that the client was made with: object stores have theirs too.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
     environment: Environment,
     token: Mutex<Token>,
     /// With which an expired token is renewed.
@@ -118,15 +121,12 @@ impl Session {
         Request::new(self.clone(), Method::Delete, route)
     }
 
-    pub(crate) fn master(&self) -> &MasterUrl {
-        &self.shared.master
-    }
-
     pub(crate) fn username(&self) -> &str {
         &self.shared.username
     }
 
     /// The variables that the client was made with.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
     pub(crate) fn environment(&self) -> &Environment {
         &self.shared.environment
     }

@@ -20,10 +20,6 @@ const PASSWORD: &str = "Passw0rd.test";
 /// Log in and, if a checkpoint is named, download it: in a process of its own, which prints how that ended.
 #[test]
 #[ignore = "the other tests run it, each in a process of its own"]
-#[expect(
-    clippy::print_stdout,
-    reason = "a child tells its parent what it found"
-)]
 fn child() {
     let (Ok(master), Some(store)) = (std::env::var(MASTER), std::env::var_os(STORE)) else {
         return;
