@@ -115,6 +115,16 @@ pub(crate) fn mode(metadata: &fs::Metadata) -> u32 {
     }
 }
 
+/// Gives a file the permission bits of `mode` (`0o644`), where the system has them.
+#[cfg(test)]
+pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    #[cfg(not(unix))]
+    let _ = (path, mode);
+    Ok(())
+}
+
 /// What tells this run of the machine from those before it, where the system says.
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 pub(crate) fn boot_id() -> Option<String> {
