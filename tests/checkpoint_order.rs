@@ -208,6 +208,19 @@ fn an_old_master_that_does_not_sort_is_asked_for_all() -> Result<()> {
 }
 
 #[test]
+fn a_master_that_sorts_is_asked_once_though_no_storage_is_known() -> Result<()> {
+    let mut checkpoint = checkpoint("unmanaged", 1, 1, json!({}));
+    checkpoint.as_object_mut().unwrap().remove("storageId");
+    checkpoint["training"]["experimentConfig"]["log_policies"] = json!([]);
+    let master = master(vec![checkpoint]);
+    let trial = master.client().get_trial(1)?;
+    let latest = trial.select_checkpoint(CheckpointChoice::Latest)?;
+    assert_eq!(latest.uuid, "unmanaged");
+    assert_eq!(master.count("/api/v1/trials/1/checkpoints"), 1);
+    Ok(())
+}
+
+#[test]
 fn the_latest_has_the_most_steps() -> Result<()> {
     let master = master(two_trials());
     let trial = master.client().get_trial(1)?;

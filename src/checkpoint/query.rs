@@ -171,15 +171,17 @@ impl Owner {
 /// A checkpoint in a list.
 struct Listed {
     body: CheckpointBody,
-    /// Whether the master knows of storage ids. One that does also knows how to sort.
-    knows_storage: bool,
+    /// Whether the master knows of log policies or of storage ids. One that does also knows how to sort.
+    is_recent: bool,
 }
 
 impl<'de> Deserialize<'de> for Listed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let knows = |name| raw.get().contains(name);
         Ok(Self {
-            knows_storage: raw.get().contains(r#""storageId""#),
+            // A checkpoint of an experiment that the cluster does not manage has no storage id.
+            is_recent: knows(r#""log_policies""#) || knows(r#""storageId""#),
             body: serde_json::from_str(raw.get()).map_err(serde::de::Error::custom)?,
         })
     }
@@ -284,7 +286,7 @@ fn by_property(
         None => listed(request, all)?,
         Some(max) => {
             let found = listed(request.clone().query("limit", max), max as usize)?;
-            if found.len() == max as usize && !found.iter().any(|listed| listed.knows_storage) {
+            if found.len() == max as usize && !found.iter().any(|listed| listed.is_recent) {
                 listed(request, all)?
             } else {
                 found
