@@ -37,6 +37,16 @@ const STATES: [&str; 6] = [
     "PARTIALLY_DELETED",
 ];
 
+/// What a list of checkpoints can be sorted by, besides a metric.
+const SORT_KEYS: [&str; 6] = [
+    "UUID",
+    "TRIAL_ID",
+    "BATCH_NUMBER",
+    "END_TIME",
+    "STATE",
+    "SEARCHER_METRIC",
+];
+
 /// Matches all files of a checkpoint.
 const EVERYTHING: &str = "**/*";
 
@@ -569,6 +579,12 @@ fn list_of_trial(call: &mut Call<'_>) -> Answer {
 fn list(call: &Call<'_>, trials: &[i32], config: Option<&Value>) -> Answer {
     let (state, query) = (&*call.state, &call.query);
     let attribute = query.sort_key("sortByAttr");
+    if let Some(unknown) = attribute.filter(|key| !SORT_KEYS.contains(key)) {
+        return Err(wire::not_of(
+            &format!("SORT_BY_{unknown}"),
+            "checkpointv1.SortBy",
+        ));
+    }
     let metric_name = query.text("sortByMetric");
     if query.text("sortByAttr").is_some() && metric_name.is_some() {
         return Err(Failure::invalid("field already set for sort_by oneof"));

@@ -230,7 +230,7 @@ fn unbind(call: &mut Call<'_>) -> Answer {
 fn available(call: &mut Call<'_>) -> Answer {
     let workspace = call.state.workspace(call.id(0, "workspace_id")?)?;
     let pools = call.state.pools.available_to(workspace.id);
-    let (resource_pools, pagination) = page(pools, &call.query)?;
+    let (resource_pools, pagination) = database_page(pools, &call.query, usize::MAX)?;
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Listed<'a> {

@@ -383,15 +383,21 @@ fn list(call: &mut Call<'_>) -> Answer {
             trials.sort_by_key(|trial| state.checkpoints_in_total(&[trial.id]).1);
         }
         Some("LOG_RETENTION_DAYS") => {
-            return Err(Failure::internal(format!(
-                "failed to get trial ids for experiment {}: ERROR: column \"log_retention_days\" does not exist (SQLSTATE 42703)",
-                experiment.id
-            )));
+            return Err(refused_by_database(
+                experiment.id,
+                "column \"log_retention_days\" does not exist (SQLSTATE 42703)",
+            ));
         }
         Some(other) => return Err(wire::unknown_sort_key(other, "GetExperimentTrialsRequest")),
     }
     if call.query.descending() {
         trials.reverse();
+    }
+    if call.query.int("limit")? < -2 {
+        return Err(refused_by_database(
+            experiment.id,
+            "LIMIT must not be negative (SQLSTATE 2201W)",
+        ));
     }
     let (trials, pagination) = database_page(trials, &call.query, usize::MAX)?;
     #[derive(Serialize)]
@@ -406,6 +412,12 @@ fn list(call: &mut Call<'_>) -> Answer {
             .collect(),
         pagination,
     }))
+}
+
+fn refused_by_database(experiment: i32, why: &str) -> Failure {
+    Failure::internal(format!(
+        "failed to get trial ids for experiment {experiment}: error running query: proto_get_trial_ids_for_experiment: ERROR: {why}"
+    ))
 }
 
 fn kill(call: &mut Call<'_>) -> Answer {

@@ -92,7 +92,7 @@ pub(super) struct Pagination {
     offset: i64,
     limit: i64,
     start_index: usize,
-    end_index: usize,
+    end_index: i64,
     total: usize,
 }
 
@@ -109,22 +109,22 @@ pub(super) fn page<T>(mut items: Vec<T>, query: &Query) -> Result<(Vec<T>, Pagin
     } else {
         from_end
     };
-    let end = match limit {
-        -2 => start,
-        -1 | 0 => total,
-        limit if limit < 0 => {
+    let end = match usize::try_from(limit) {
+        Ok(0) => total,
+        Ok(limit) => start.saturating_add(limit).min(total),
+        Err(_) => {
             return Err(Failure::internal(
                 "reflect.Value.Slice: slice index out of bounds",
             ));
         }
-        limit => start.saturating_add(limit as usize).min(total),
     };
     items.truncate(end);
     items.drain(..start);
-    Ok((items, pagination(offset, limit, start, end, total)))
+    Ok((items, pagination(offset, limit, start, end as i64, total)))
 }
 
-/// The page of a list that the database cuts: an offset past the end gives an empty page, and no limit means `default_limit`.
+/// The page of a list that the database cuts: an offset past the end gives an empty page, no limit means `default_limit`, -1
+/// all, and -2 nothing but the total.
 pub(super) fn database_page<T>(
     mut items: Vec<T>,
     query: &Query,
@@ -146,10 +146,16 @@ pub(super) fn database_page<T>(
     };
     items.truncate(end);
     items.drain(..start);
-    Ok((items, pagination(offset, limit, start, end, total)))
+    // Other negative limits are no limits to the database, and counted with all the same.
+    let told = if limit < -2 {
+        start as i64 + limit
+    } else {
+        end as i64
+    };
+    Ok((items, pagination(offset, limit, start, told, total)))
 }
 
-fn pagination(offset: i64, limit: i64, start: usize, end: usize, total: usize) -> Pagination {
+fn pagination(offset: i64, limit: i64, start: usize, end: i64, total: usize) -> Pagination {
     Pagination {
         offset,
         limit,
@@ -190,11 +196,11 @@ impl Query {
 
     /// The number, or 0 when there is none.
     pub(super) fn int(&self, name: &str) -> Result<i64, Failure> {
-        self.text(name).map_or(Ok(0), |value| parse_int(value))
+        self.text(name).map_or(Ok(0), parse_int)
     }
 
     pub(super) fn ints(&self, name: &str) -> Result<Vec<i64>, Failure> {
-        self.all(name).map(|value| parse_int(value)).collect()
+        self.all(name).map(parse_int).collect()
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
@@ -382,7 +388,7 @@ mod tests {
             page("offset=6"),
             Err(Failure::invalid("offset out of bounds"))
         );
-        assert!(page("limit=-3").is_err());
+        assert!(page("limit=-1").is_err());
     }
 
     #[test]

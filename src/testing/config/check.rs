@@ -11,9 +11,10 @@ const UNITS: [&str; 3] = ["batches", "records", "epochs"];
 pub(super) fn errors(config: &Map<String, Value>) -> Vec<String> {
     let mut errors = Errors(Vec::new());
     errors.section(config, "", EXPERIMENT);
-    for (name, section) in SECTIONS {
-        if let Some(Value::Object(map)) = config.get(*name) {
-            errors.section(map, &format!(".{name}"), section);
+    for section in SECTIONS {
+        for (path, map) in sections_at(config, section.path) {
+            errors.section(map, &path, section.keys);
+            errors.has(map, &path, section.required);
         }
     }
     if let Some(Value::Object(profiling)) = config.get("profiling") {
@@ -44,7 +45,7 @@ pub(super) fn errors(config: &Map<String, Value>) -> Vec<String> {
     if let Some(Value::Array(policies)) = config.get("log_policies") {
         for (index, policy) in policies.iter().enumerate() {
             let has = |key: &str| policy.get(key).is_some();
-            if !has("name") && !(has("pattern") && has("action")) {
+            if !(has("name") || has("pattern") && has("action")) {
                 errors.add(
                     &format!(".log_policies[{index}]"),
                     "\"name\" must be set, and \"pattern\" is also required unless you intend to disable an existing policy",
@@ -175,11 +176,6 @@ impl Errors {
             Rule::Length => self.length(value, path, 0),
             Rule::SearcherLength if value.is_object() => self.length(value, path, 1),
             Rule::SearcherLength => self.at_least(value, path, 0),
-            Rule::ItemsWith(required) => {
-                for (index, item) in items(value) {
-                    self.has(item, &format!("{path}[{index}]"), required);
-                }
-            }
             Rule::NoWayUp => {
                 let mut parts = value.as_str().unwrap_or("").split('/');
                 if parts.any(|part| part == "..") {
@@ -210,10 +206,10 @@ impl Errors {
         }
     }
 
-    fn has(&mut self, value: &Value, path: &str, required: &[&str]) {
+    fn has(&mut self, map: &Map<String, Value>, path: &str, required: &[&str]) {
         let missing: Vec<String> = required
             .iter()
-            .filter(|key| value.get(**key).is_none())
+            .filter(|key| !map.contains_key(**key))
             .map(|key| format!("{key:?}"))
             .collect();
         if !missing.is_empty() {
@@ -284,7 +280,7 @@ impl Errors {
                 );
                 continue;
             };
-            self.has(value, &path, required);
+            self.has(fields, &path, required);
             self.section(fields, &path, keys);
             let number = |key: &str| fields.get(key).and_then(Value::as_f64);
             if let (Some(low), Some(high)) = (number("minval"), number("maxval"))
@@ -298,6 +294,33 @@ impl Errors {
             }
         }
     }
+}
+
+/// The sections that stand at a path of the schema, and where exactly that is.
+fn sections_at<'a>(
+    config: &'a Map<String, Value>,
+    path: &str,
+) -> Vec<(String, &'a Map<String, Value>)> {
+    let mut found = vec![(String::new(), config)];
+    for part in path.split('.') {
+        let (name, listed) = match part.strip_suffix("[]") {
+            Some(name) => (name, true),
+            None => (part, false),
+        };
+        let values = found
+            .into_iter()
+            .filter_map(|(path, map)| Some((format!("{path}.{name}"), map.get(name)?)));
+        found = values
+            .flat_map(|(path, value)| match listed {
+                true => items(value)
+                    .map(|(index, item)| (format!("{path}[{index}]"), item))
+                    .collect(),
+                false => vec![(path, value)],
+            })
+            .filter_map(|(path, value)| Some((path, value.as_object()?)))
+            .collect();
+    }
+    found
 }
 
 fn items(value: &Value) -> impl Iterator<Item = (usize, &Value)> {

@@ -18,7 +18,26 @@ pub(super) fn fill(submitted: Value, seed: i64) -> Value {
         .get("searcher")
         .and_then(|searcher| searcher["name"].as_str());
     let name = name.map(str::to_owned);
-    let defaults = json!({
+    for (path, defaults) in [
+        (
+            "/bind_mounts",
+            json!({"propagation": "rprivate", "read_only": false}),
+        ),
+        ("/resources/devices", json!({"mode": "mrw"})),
+        (
+            "/environment/proxy_ports",
+            json!({"default_service_id": false, "proxy_tcp": false, "unauthenticated": false}),
+        ),
+    ] {
+        let list = config.pointer_mut(path).and_then(Value::as_array_mut);
+        for item in list.into_iter().flatten() {
+            merge(item, defaults.clone());
+        }
+    }
+    if let Some(policies) = config.get_mut("log_policies") {
+        add_log_policies(policies);
+    }
+    let mut defaults = json!({
         "bind_mounts": [],
         "checkpoint_policy": "best",
         "checkpoint_storage": {},
@@ -40,10 +59,7 @@ pub(super) fn fill(submitted: Value, seed: i64) -> Value {
         "hyperparameters": {},
         "integrations": null,
         "labels": [],
-        "log_policies": [
-            {"name": "CUDA OOM", "pattern": ".*CUDA out of memory.*"},
-            {"name": "ECC Error", "pattern": ".*uncorrectable ECC error encountered.*"},
-        ],
+        "log_policies": log_policies(),
         "max_restarts": 5,
         "min_checkpoint_period": {"batches": 0},
         "min_validation_period": {"batches": 0},
@@ -87,8 +103,41 @@ pub(super) fn fill(submitted: Value, seed: i64) -> Value {
         "slurm": {},
         "workspace": "",
     });
+    for period in ["min_checkpoint_period", "min_validation_period"] {
+        // One unit does not stand beside another.
+        if config.get(period).is_some_and(Value::is_object) {
+            defaults[period].take();
+        }
+    }
     merge(&mut config, defaults);
     config
+}
+
+fn log_policies() -> Value {
+    json!([
+        {"name": "CUDA OOM", "pattern": ".*CUDA out of memory.*"},
+        {"name": "ECC Error", "pattern": ".*uncorrectable ECC error encountered.*"},
+    ])
+}
+
+/// Adds the policies of the master to others, of which one of the same name replaces it.
+fn add_log_policies(policies: &mut Value) {
+    let (Value::Array(policies), Value::Array(own)) = (policies, log_policies()) else {
+        return;
+    };
+    for policy in policies.iter_mut().filter_map(Value::as_object_mut) {
+        policy.retain(|_, value| !value.is_null());
+        if let Some(action) = policy.get_mut("action")
+            && let Some(kind) = action.get("type").cloned()
+        {
+            *action = kind;
+        }
+    }
+    for policy in own {
+        if !policies.iter().any(|known| known["name"] == policy["name"]) {
+            policies.push(policy);
+        }
+    }
 }
 
 fn searcher(name: Option<&str>) -> Value {

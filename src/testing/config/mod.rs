@@ -45,7 +45,19 @@ impl Submitted {
                 errors.join("\n")
             )));
         }
-        Ok(Self(map))
+        let submitted = Self(map);
+        // The schema allows text here, but nothing reads it.
+        if submitted
+            .at(&["resources", "shm_size"])
+            .is_some_and(Value::is_string)
+        {
+            return Err(invalid(
+                "unable to unmarshal experiment config as version 0: json: cannot unmarshal string into Go struct field \
+                 ResourcesConfigV0.resources.shm_size of type int"
+                    .into(),
+            ));
+        }
+        Ok(submitted)
     }
 
     /// What the submission says at a path, unless it is null.
@@ -84,6 +96,15 @@ impl Submitted {
         if config["searcher"]["name"] == "custom" {
             return Err(invalid(
                 "the 'custom' searcher has been removed and is not valid for new experiments"
+                    .into(),
+            ));
+        }
+        let searcher = &config["searcher"];
+        if searcher["name"] == "adaptive_asha"
+            && (searcher["max_time"].is_null() || searcher["time_metric"].is_null())
+        {
+            return Err(invalid(
+                "the `adaptive_asha` searcher requires `max_time` and `time_metric` to be set"
                     .into(),
             ));
         }

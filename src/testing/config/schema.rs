@@ -21,8 +21,6 @@ pub(super) enum Rule {
     Length,
     /// A length above nothing, or a number of no unit.
     SearcherLength,
-    /// Each item has these keys.
-    ItemsWith(&'static [&'static str]),
     /// A path of a store that does not lead upwards.
     NoWayUp,
 }
@@ -73,7 +71,7 @@ const fn any(name: &'static str) -> Key {
 }
 
 pub(super) const EXPERIMENT: Section = &[
-    list("bind_mounts").and(Rule::ItemsWith(&["host_path", "container_path"])),
+    list("bind_mounts"),
     any("checkpoint_policy").and(Rule::OneOf(&["best", "all", "none"])),
     object("checkpoint_storage"),
     object("data"),
@@ -109,13 +107,141 @@ pub(super) const EXPERIMENT: Section = &[
     text("workspace"),
 ];
 
-/// The sections of which nothing but their keys is asked.
-pub(super) const SECTIONS: &[(&str, Section)] = &[
-    ("environment", ENVIRONMENT),
-    ("optimizations", OPTIMIZATIONS),
-    ("profiling", PROFILING),
-    ("reproducibility", REPRODUCIBILITY),
-    ("resources", RESOURCES),
+/// A section of which nothing but its keys is asked.
+pub(super) struct Plain {
+    /// Where it stands: keys with dots between them, `[]` after a list of such sections.
+    pub(super) path: &'static str,
+    pub(super) keys: Section,
+    pub(super) required: &'static [&'static str],
+}
+
+const fn plain(path: &'static str, keys: Section) -> Plain {
+    Plain {
+        path,
+        keys,
+        required: &[],
+    }
+}
+
+impl Plain {
+    const fn with(mut self, required: &'static [&'static str]) -> Self {
+        self.required = required;
+        self
+    }
+}
+
+pub(super) const SECTIONS: &[Plain] = &[
+    plain("bind_mounts[]", BIND_MOUNT).with(&["host_path", "container_path"]),
+    plain("environment", ENVIRONMENT),
+    plain("environment.proxy_ports[]", PROXY_PORT).with(&["proxy_port"]),
+    plain("environment.registry_auth", REGISTRY_AUTH),
+    plain("integrations", &[object("pachyderm"), object("webhooks")]),
+    plain("integrations.pachyderm", PACHYDERM).with(&["pachd", "proxy", "dataset"]),
+    plain(
+        "integrations.pachyderm.dataset",
+        &[
+            needed_text("project"),
+            needed_text("repo"),
+            needed_text("commit"),
+            needed_text("branch"),
+            needed_text("token"),
+        ],
+    )
+    .with(&["project", "repo", "commit", "branch", "token"]),
+    plain(
+        "integrations.pachyderm.pachd",
+        &[needed_text("host"), key("port", "integer")],
+    )
+    .with(&["host", "port"]),
+    plain(
+        "integrations.pachyderm.proxy",
+        &[
+            needed_text("scheme"),
+            needed_text("host"),
+            key("port", "integer"),
+        ],
+    )
+    .with(&["scheme", "host", "port"]),
+    plain(
+        "integrations.webhooks",
+        &[
+            list("webhook_id"),
+            list("webhook_name").and(Rule::Texts),
+            flag("exclude"),
+        ],
+    ),
+    plain(
+        "log_policies[]",
+        &[
+            text("name"),
+            text("pattern"),
+            key("action", "string or object or null"),
+        ],
+    ),
+    plain("optimizations", OPTIMIZATIONS),
+    plain(
+        "pbs",
+        &[
+            integer("slots_per_node").and(Rule::AtLeast(1)),
+            list("pbsbatch_args").and(Rule::Texts),
+        ],
+    ),
+    plain("profiling", PROFILING),
+    plain("reproducibility", REPRODUCIBILITY),
+    plain("resources", RESOURCES),
+    plain("resources.devices[]", DEVICE).with(&["host_path", "container_path"]),
+    plain(
+        "retention_policy",
+        &[integer("log_retention_days").and(Rule::Between(-1, 32767))],
+    ),
+    plain(
+        "slurm",
+        &[
+            integer("slots_per_node").and(Rule::AtLeast(1)),
+            text("gpu_type"),
+            list("sbatch_args").and(Rule::Texts),
+        ],
+    ),
+];
+
+const fn needed_text(name: &'static str) -> Key {
+    key(name, "string")
+}
+
+const BIND_MOUNT: Section = &[
+    needed_text("host_path"),
+    needed_text("container_path"),
+    flag("read_only"),
+    text("propagation"),
+];
+
+const DEVICE: Section = &[
+    needed_text("host_path"),
+    needed_text("container_path"),
+    text("mode"),
+];
+
+const PROXY_PORT: Section = &[
+    key("proxy_port", "number"),
+    flag("proxy_tcp"),
+    flag("unauthenticated"),
+    flag("default_service_id"),
+];
+
+const REGISTRY_AUTH: Section = &[
+    text("username"),
+    text("password"),
+    text("auth"),
+    text("email"),
+    text("serveraddress"),
+    text("identitytoken"),
+    text("registrytoken"),
+];
+
+const PACHYDERM: Section = &[
+    key("pachd", "object"),
+    key("proxy", "object"),
+    key("dataset", "object"),
 ];
 
 const ENVIRONMENT: Section = &[

@@ -18,7 +18,8 @@ struct Patch {
 pub(super) fn patch(call: &mut Call<'_>) -> Answer {
     let id = call.id(0, "experiment.id")?;
     let patch: Patch = call.body()?;
-    call.state.experiment(id)?;
+    // What is answered beside the changed experiment is its configuration before the change.
+    let config = call.state.experiment(id)?.config.clone();
     if let Some(name) = &patch.name
         && name.trim().is_empty()
     {
@@ -52,7 +53,10 @@ pub(super) fn patch(call: &mut Call<'_>) -> Answer {
     }
     let experiment = call.state.experiment(id)?;
     Ok(Response::json(&Patched {
-        experiment: call.state.experiment_on_wire(experiment),
+        experiment: ExperimentOnWire {
+            config,
+            ..call.state.experiment_on_wire(experiment)
+        },
     }))
 }
 
@@ -94,24 +98,30 @@ pub(super) fn move_to_project(call: &mut Call<'_>) -> Answer {
     let destination = request.destination_project_id.unwrap_or(0);
     let state = &mut *call.state;
     let experiment = state.experiment(id)?;
-    let archived = experiment.archived
-        || state
-            .projects
-            .get(experiment.project_id)
-            .is_some_and(|project| project.archived);
-    let project = state
-        .projects
-        .get(destination)
-        .ok_or_else(|| Failure::not_found(format!("project '{destination}' not found")))?;
-    if project.archived {
+    if experiment.archived {
         return Err(Failure::internal(format!(
-            "project ({destination}) is archived and cannot add new experiments"
+            "experiment ({id}) is archived and cannot be moved"
         )));
     }
-    if archived {
-        return Err(Failure::internal(
-            "Experiment is archived and cannot be moved.",
-        ));
+    let source = experiment.project_id;
+    let is_archived = |id: i32| state.projects.get(id).map(|project| project.archived);
+    if is_archived(source) == Some(true) {
+        return Err(Failure::internal(format!(
+            "project ({source}) is archived and cannot have experiments moved from it"
+        )));
+    }
+    match is_archived(destination) {
+        Some(false) => {}
+        Some(true) => {
+            return Err(Failure::internal(format!(
+                "project ({destination}) is archived and cannot add new experiments"
+            )));
+        }
+        None => {
+            return Err(Failure::not_found(format!(
+                "project '{destination}' not found"
+            )));
+        }
     }
     if let Some(experiment) = state.experiments.get_mut(id) {
         experiment.project_id = destination;

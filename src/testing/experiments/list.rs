@@ -211,6 +211,7 @@ fn row(state: &State, experiment: &Experiment, with_metric: bool) -> ExperimentO
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     ExperimentOnWire {
         trial_ids: Vec::new(),
+        original_config: String::new(),
         display_name: shown_name(state, experiment.owner),
         searcher_type: text(&experiment.config["searcher"]["name"]),
         searcher_metric: text(&experiment.config["searcher"]["metric"]),
