@@ -27,7 +27,7 @@ pub(super) fn unusable(why: String) -> Error {
 }
 
 /// The prefix of keys as the cluster writes them: without slashes at its ends, and without empty parts in between.
-#[cfg(any(feature = "s3", feature = "gcs"))]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 pub(super) fn prefix(given: &str) -> Result<String> {
     let parts: Vec<_> = given
         .split('/')
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[cfg(any(feature = "s3", feature = "gcs"))]
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
     #[test]
     fn prefixes_become_those_that_the_cluster_writes() {
         for (given, normal) in [

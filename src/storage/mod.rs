@@ -5,8 +5,12 @@
 //! [`Contents`] that the master has on record, and only then put in its place.
 
 mod archive;
+#[cfg(feature = "azure")]
+mod azure;
 mod config;
 mod contents;
+#[cfg(feature = "gcs")]
+mod gcs;
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 mod journal;
 mod meter;
@@ -393,6 +397,10 @@ fn gather_directly(job: &Job<'_>, staging: &Staging, mark: Option<SystemTime>) -
         "directory" => copy(&shared_fs::directory_places(storage, uuid)?, job, &tree)?,
         #[cfg(feature = "s3")]
         "s3" => fetch(s3::S3::new, storage, job, &tree)?,
+        #[cfg(feature = "gcs")]
+        "gcs" => fetch(gcs::Gcs::new, storage, job, &tree)?,
+        #[cfg(feature = "azure")]
+        "azure" => fetch(azure::Azure::new, storage, job, &tree)?,
         kind if matches!(kind, "s3" | "gcs" | "azure") => return Err(disabled(kind)),
         kind => {
             return Err(Error::new(
