@@ -2,7 +2,7 @@
 
 mod deviations;
 mod json;
-pub mod recording;
+mod recording;
 mod same;
 mod script;
 #[cfg(test)]
@@ -53,7 +53,7 @@ impl Replay {
         Self::of(scenario, recording, Deviations::read().of(scenario))
     }
 
-    pub fn of(scenario: &str, recording: Recording, deviations: Deviations) -> Self {
+    fn of(scenario: &str, recording: Recording, deviations: Deviations) -> Self {
         let conversation = Arc::new(Mutex::new(Conversation {
             steps: deviations.script(&recording.exchanges).into(),
             refusal: None,
