@@ -48,7 +48,8 @@ def run(command):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    output = process.communicate()[0].strip()
+    # The Python SDK prints its progress before the count.
+    output = process.communicate()[0].strip().splitlines()[-1]
     seconds = time.perf_counter() - started
     done.set()
     watcher.join()
