@@ -351,6 +351,8 @@ sort_enum! {
 
 #[cfg(test)]
 mod tests {
+    #![allow(unreachable_pub, reason = "the macros declare public types")]
+
     use super::*;
     use serde::Deserialize;
     use serde_json::json;
