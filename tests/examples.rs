@@ -225,6 +225,13 @@ fn mocked_endpoint_needs_no_login() {
 }
 
 #[test]
+fn every_call_is_made_without_a_surprise() {
+    let out = run("every_call", &[]);
+    assert_eq!(out.lines().last(), Some("client::logout"));
+    assert!(out.lines().count() > 180, "{out}");
+}
+
+#[test]
 fn mock_master_says_where_it_listens() {
     let scratch = tempfile::tempdir().unwrap();
     let mut master = command("mock_master", &scratch)
@@ -266,5 +273,5 @@ fn every_example_is_run_here_and_short() {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
         assert!(lines < 60 || name == "every_call", "{name}: {lines} lines");
     }
-    assert!(count >= 14);
+    assert!(count >= 15);
 }
