@@ -54,7 +54,6 @@ impl CancelToken {
     }
 
     /// A token that is cancelled with its parent, or by itself.
-    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
     pub(crate) fn child_of(parent: Option<&Self>) -> Self {
         Self(Arc::new(Shared {
             parent: parent.cloned(),

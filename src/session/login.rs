@@ -395,7 +395,7 @@ impl Login {
             shared: Arc::new(Shared {
                 master: self.master.clone(),
                 username,
-                #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+                #[cfg(any(feature = "s3", feature = "gcs"))]
                 environment: self.environment.clone(),
                 token: Mutex::new(token),
                 password: password.filter(|_| !self.options.no_relogin),

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+#[cfg(any(feature = "s3", feature = "gcs"))]
 use self::environment::Environment;
 use self::retry::Retries;
 use crate::cancel::CancelToken;
@@ -76,7 +76,7 @@ struct Shared {
     master: MasterUrl,
     username: String,
     /// The variables that the client was made with: object stores have theirs too.
-    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    #[cfg(any(feature = "s3", feature = "gcs"))]
     environment: Environment,
     token: Mutex<Token>,
     /// With which an expired token is renewed.
@@ -126,7 +126,7 @@ impl Session {
     }
 
     /// The variables that the client was made with.
-    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    #[cfg(any(feature = "s3", feature = "gcs"))]
     pub(crate) fn environment(&self) -> &Environment {
         &self.shared.environment
     }
@@ -162,10 +162,16 @@ impl Session {
         }
     }
 
-    /// The connections to the master, and the button that breaks them off.
+    /// The same session with a button that is pressed with that of this one, or by itself: for work that may end before it is done.
+    pub(crate) fn breakable(&self) -> (Self, CancelToken) {
+        let halt = CancelToken::child_of(self.cancel.as_ref());
+        (self.cancellable(Some(&halt)), halt)
+    }
+
+    /// The connections to the master.
     #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
-    pub(crate) fn connections(&self) -> (&Http, Option<&CancelToken>) {
-        (&self.http, self.cancel.as_ref())
+    pub(crate) fn connections(&self) -> &Http {
+        &self.http
     }
 
     /// An error if the session is cancelled.

@@ -15,6 +15,7 @@ use tar::EntryType;
 use super::contents::{Gate, local_path};
 use super::meter::Meter;
 use super::staging::Tree;
+use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::read_error;
 
@@ -25,12 +26,13 @@ const READ_AT_ONCE: usize = 64 * 1024;
 /// What may lie between the contents of two files: headers, with names and attributes of unusual length.
 const HEADERS_LIMIT: u64 = 1 << 20;
 
-/// Unpacks the archive that `answer` holds into `tree`.
+/// Unpacks the archive that `answer` holds into `tree`. `halt` breaks the answer off, when there is no use for more of it.
 pub(super) fn unpack(
     answer: impl Read + Send,
     tree: &Tree,
     gate: Gate<'_>,
     meter: &Meter,
+    halt: &CancelToken,
 ) -> Result<()> {
     let (full, blocks) = sync_channel(BLOCKS);
     let (empty, recycled) = sync_channel(BLOCKS + 2);
@@ -43,7 +45,12 @@ pub(super) fn unpack(
             at: 0,
             is_at_end: false,
         };
-        write_files(blocks, tree, gate, meter)
+        let result = write_files(blocks, tree, gate, meter);
+        if result.is_err() {
+            // The other thread may be waiting for a server that is silent.
+            halt.cancel();
+        }
+        result
     })
 }
 
@@ -288,7 +295,7 @@ mod tests {
         let contents = Contents::new(&resources).unwrap();
         let meter = Meter::new(Observer::default(), contents.totals());
         Unpacked {
-            result: unpack(bytes, &tree, contents.gate(), &meter),
+            result: unpack(bytes, &tree, contents.gate(), &meter, &CancelToken::new()),
             parent,
         }
     }

@@ -75,7 +75,7 @@ impl Azure {
                 ));
             }
         };
-        let (http, _) = session.connections();
+        let http = session.connections();
         let store = Self {
             remote: Remote::new(http.elsewhere(halt, b""), halt.clone()),
             account,
@@ -120,9 +120,11 @@ impl Azure {
         if let Right::Signature(signature) = &self.account.right {
             let _ = write!(url, "{separator}{}", signature.expose());
         }
-        let mut call = Call::get(url);
-        call.headers = headers;
-        Ok(call)
+        Ok(headers
+            .into_iter()
+            .fold(Call::get(url), |call, (name, value)| {
+                call.header(name, value)
+            }))
     }
 }
 

@@ -366,15 +366,15 @@ fn both(direct: Error, master: Error) -> Error {
 
 fn gather_through_master(job: &Job<'_>, tree: Tree) -> Result<Tree> {
     tree.clear()?;
-    let request = job
-        .session
+    let (session, halt) = job.session.breakable();
+    let request = session
         .get(route!("/checkpoints/{}", job.checkpoint.uuid))
         // Exactly this: the master knows no lists of types.
         .header("accept", "application/gzip")
         .header("accept-encoding", "identity");
     request
         .open()
-        .and_then(|answer| archive::unpack(answer, &tree, job.contents.gate(), job.meter))
+        .and_then(|answer| archive::unpack(answer, &tree, job.contents.gate(), job.meter, &halt))
         .and_then(|()| complete(&tree, job.contents))
         .map_err(|error| match error.kind() {
             ErrorKind::Io => error,
@@ -427,8 +427,7 @@ fn fetch<S: objects::Store>(
     job: &Job<'_>,
     tree: &Tree,
 ) -> Result<()> {
-    let (_, cancel) = job.session.connections();
-    let halt = CancelToken::child_of(cancel);
+    let (_, halt) = job.session.breakable();
     let (mut store, prefix) = open(storage, job.session, &halt)?;
     let uuid = &job.checkpoint.uuid;
     let prefix = match prefix.as_str() {

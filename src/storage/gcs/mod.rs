@@ -34,7 +34,7 @@ impl Gcs {
         let environment = session.environment();
         let bucket = required(storage, "bucket")?.to_owned();
         let prefix = prefix(text(storage, "prefix")?.unwrap_or_default())?;
-        let (http, _) = session.connections();
+        let http = session.connections();
         let (host, tokens) = match environment.get("STORAGE_EMULATOR_HOST") {
             Some(host) if host.contains("://") => (host.to_owned(), None),
             Some(host) => (format!("http://{host}"), None),

@@ -79,7 +79,7 @@ impl S3 {
             // No certificate covers a bucket with dots, and few stores of one's own have a name for each bucket.
             _ => endpoint.is_none() && can_be_host_name(&bucket),
         };
-        let (http, _) = session.connections();
+        let http = session.connections();
         let nearby = Remote::new(http.nearby(halt), halt.clone());
         let chain = Chain::new(storage, environment, &profile, &region, nearby)?;
         let remote = Remote::new(
@@ -142,9 +142,10 @@ impl S3 {
             [] => String::new(),
             query => format!("?{}", query_string(query)),
         };
-        let mut call = Call::get(format!("{}://{host}{path}{query}", endpoint.scheme));
-        call.headers = headers;
-        Ok(call)
+        let call = Call::get(format!("{}://{host}{path}{query}", endpoint.scheme));
+        Ok(headers
+            .into_iter()
+            .fold(call, |call, (name, value)| call.header(name, value)))
     }
 
     /// Asks for a part of the listing, in the bucket's own region if it says that it is in another.
