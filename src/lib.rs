@@ -1,5 +1,59 @@
-//! placeholder
-
+//! The blocking Rust SDK for the [Determined AI](https://github.com/determined-ai/determined) machine-learning platform: log in,
+//! submit experiments, wait for them, read trials, metrics and logs, download the best checkpoint, keep a model registry. Plain
+//! function calls; no async runtime.
+//!
+//! # The default client
+//!
+//! Scripts call the functions of [`client`]. They share one client, which [`client::login`] makes, or the first call, from the environment
+//! (`DET_MASTER`, `DET_USER`, `DET_PASS`, …) and the token store of the `det` command.
+//!
+//! ```no_run
+//! use determined::{LoginOptions, client};
+//!
+//! client::login(LoginOptions::new().master("https://det.example:8443").user("kim").password("…"))?;
+//! let experiment = client::create_experiment("my_config.yaml", "model_dir")?;
+//! println!("experiment {} is {}", experiment.id, experiment.wait()?);
+//! println!("{}", experiment.top_checkpoint()?.download()?.display());
+//! # Ok::<(), determined::Error>(())
+//! ```
+//!
+//! # Explicit clients
+//!
+//! [`Determined`] has the same calls. Take it for two masters, for two users, or where globals are unwelcome. Its objects ([`Experiment`],
+//! [`Trial`], [`Checkpoint`], [`Model`], …) are plain data with public fields, and know the client that they came from.
+//!
+//! # Options
+//!
+//! The short call takes what is required. The same call with `_with` takes an options struct too: [`Experiment::wait`] and
+//! [`Experiment::wait_with`]\([`WaitOptions`]\). Lists come whole as a `Vec`, or page by page from `iter_…_with` as [`Pages`].
+//!
+//! # Errors
+//!
+//! Everything returns [`Result`]. An [`Error`] is one line for people, and answers questions: [`Error::kind`], [`Error::status`],
+//! [`Error::server_message`], [`Error::is_transient`]. Nothing that a master, a file or a user sends panics.
+//!
+//! # Threads, time and cancelling
+//!
+//! Clients and objects are `Send + Sync` and cheap to clone; all threads may use one client at once. A silent master is an error within a
+//! minute. A [`CancelToken`] ends a wait, a followed log, a download or a submission from another thread within a second.
+//!
+//! # Testing
+//!
+//! With the feature `testing`, `testing::MockMaster` is a master inside the process that keeps state and runs experiments in no time, for the
+//! tests of scripts built on this crate. The examples of this documentation run against it.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `s3`, `gcs`, `azure` | checkpoints straight from object stores |
+//! | `testing` | the in-process master |
+//!
+//! # Logging
+//!
+//! Through [`log`](https://docs.rs/log), target `determined`: every call at `debug`, logins at `info`, what needs attention at `warn`. Passwords
+//! and tokens are never logged.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // The library prints nothing and never ends the process.
 #![warn(clippy::exit, clippy::print_stderr, clippy::print_stdout)]
 
