@@ -1,0 +1,12 @@
+//! Downloads straight from object stores: from a store in this process that does as it should, and all that it should not ([`s3`],
+//! [`credentials`], [`gcs`], [`azure`]), and from the emulators of the three ([`emulators`]).
+#![cfg(all(feature = "s3", feature = "gcs", feature = "azure"))]
+
+mod azure;
+mod credentials;
+mod emulators;
+mod gcs;
+mod s3;
+#[path = "../support/mod.rs"]
+mod support;
+mod world;

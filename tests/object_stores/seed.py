@@ -1,0 +1,103 @@
+"""Fills the emulators with a checkpoint, and says how to read it.
+
+seed.py DIRECTORY S3_PORT GCS_PORT AZURE_PORT     writes DIRECTORY/emulators.json and the same files to DIRECTORY/reference
+"""
+import datetime, json, os, pathlib, random, shutil, sys, time, urllib.parse
+
+import azure.storage.blob as blob
+import boto3, requests
+
+scratch = pathlib.Path(sys.argv[1])
+s3_url, gcs_url, azure_url = (f"http://127.0.0.1:{port}" for port in sys.argv[2:5])
+UUID = "21e6f5bd-dfdd-43d6-8751-a8017e12071f"
+PREFIX = f"my/prefix/{UUID}"
+ACCOUNT = "devstoreaccount1"
+# The key that azurite has built in; it is in its documentation.
+ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+noise = random.Random(7)
+
+
+def wait_for(url):
+    for _ in range(600):
+        try:
+            return requests.get(url, timeout=5)
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    sys.exit(f"nothing answers at {url}")
+
+
+for url in (s3_url, gcs_url, azure_url):
+    wait_for(url)
+
+# More than a page of any store has; names that a URL or XML would take amiss; something that comes in several pieces.
+files = {f"many/{n:04} of 1100.txt": b"%d" % n for n in range(1100)}
+files |= {name: noise.randbytes(100) for name in ("with space+plus.bin", "ünïcode/日本語.txt", "100%.txt", "a&b=c;d.txt", "quote'<>.txt", "tilde~!*().txt")}
+files |= {"metadata.json": b"{}", "empty": b"", "directory/": b"", "large.bin": noise.randbytes(40 << 20)}
+reference = scratch / "reference"
+shutil.rmtree(reference, ignore_errors=True)
+for name, content in files.items():
+    path = reference / name
+    if name.endswith("/"):
+        path.mkdir(parents=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+objects = {f"{PREFIX}/{name}": content for name, content in files.items()}
+# What begins alike but is another checkpoint.
+objects[f"{PREFIX}-sibling/evil"] = b"evil"
+
+# S3. Once all is there, moto is told to verify signatures and rights.
+session = dict(endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="seed", aws_secret_access_key="seed")
+s3 = boto3.client("s3", **session)
+s3.create_bucket(Bucket="ckpts")
+for key, content in objects.items():
+    s3.put_object(Bucket="ckpts", Key=key, Body=content)
+iam = boto3.client("iam", **session)
+iam.create_user(UserName="reader")
+rights = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"}]}
+iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=json.dumps(rights))
+key = iam.create_access_key(UserName="reader")["AccessKey"]
+requests.post(f"{s3_url}/moto-api/reset-auth", data="0", timeout=5).raise_for_status()
+s3_storage = {"type": "s3", "bucket": "ckpts", "prefix": "my/prefix", "endpoint_url": s3_url, "access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
+
+# Google Cloud Storage
+requests.post(f"{gcs_url}/storage/v1/b", json={"name": "ckpts"}, timeout=5).raise_for_status()
+for name, content in objects.items():
+    url = f"{gcs_url}/upload/storage/v1/b/ckpts/o?uploadType=media&name={urllib.parse.quote(name, safe='')}"
+    requests.post(url, data=content, headers={"content-type": "application/octet-stream"}, timeout=60).raise_for_status()
+
+# Azure
+account_url = f"{azure_url}/{ACCOUNT}"
+container = blob.BlobServiceClient(account_url, credential=ACCOUNT_KEY).create_container("ckpts")
+for name, content in objects.items():
+    container.upload_blob(name, content)
+ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+signature = blob.generate_container_sas(ACCOUNT, "ckpts", account_key=ACCOUNT_KEY, permission="rl", expiry=ends)
+connection = f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={account_url};"
+azure_storage = {"type": "azure", "container": "ckpts/my/prefix"}
+
+stores = {
+    "s3": {
+        "environment": {"HOME": "/nonexistent"},
+        "storages": [s3_storage],
+        "denied": [s3_storage | {"secret_key": "wrong"}, s3_storage | {"access_key": "AKIANOBODY"}],
+    },
+    "gcs": {
+        "environment": {"HOME": "/nonexistent", "STORAGE_EMULATOR_HOST": gcs_url},
+        "storages": [{"type": "gcs", "bucket": "ckpts", "prefix": "my/prefix"}],
+        "denied": [],
+    },
+    "azure": {
+        "environment": {"HOME": "/nonexistent"},
+        "storages": [
+            azure_storage | {"connection_string": connection},
+            azure_storage | {"account_url": account_url, "credential": ACCOUNT_KEY},
+            azure_storage | {"account_url": account_url, "credential": signature},
+        ],
+        "denied": [
+            azure_storage | {"account_url": account_url, "credential": ACCOUNT_KEY.replace("E", "F")},
+            azure_storage | {"account_url": account_url, "credential": signature.replace("sig=", "sig=x")},
+        ],
+    },
+}
+(scratch / "emulators.json").write_text(json.dumps({"uuid": UUID, "reference": str(reference), "stores": stores}))
