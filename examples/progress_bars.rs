@@ -1,6 +1,6 @@
 //! How far the long calls have come: submitting, waiting, downloading.
 //!
-//! The library draws nothing by itself. It tells a function, and the function here draws a bar if there is a terminal to draw on.
+//! The library draws nothing by itself. It tells a function; the one here, of the feature `progress`, draws a bar if there is a terminal.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use determined::testing::Clock;
-use determined::{CreateExperimentOptions, DownloadOptions, WaitOptions, client};
+use determined::{CreateExperimentOptions, DownloadOptions, WaitOptions, client, progress_bar};
 
 fn main() -> Result<()> {
     let master = support::login()?;
@@ -19,24 +19,20 @@ fn main() -> Result<()> {
     }
     let model_def = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/model_def");
 
-    let bar = support::Bar::default();
-    let sending = CreateExperimentOptions::new()
-        .on_progress(move |progress| bar.show("submit", progress.fraction));
+    let sending = CreateExperimentOptions::new().on_progress(progress_bar("submit"));
     let config = model_def.join("config.yaml");
     let experiment = client::create_experiment_with(config, &model_def, sending)?;
 
-    let bar = support::Bar::default();
     let waiting = WaitOptions::new()
         .interval(Duration::from_millis(100))
-        .on_progress(move |seen| bar.show(seen.state.as_str(), seen.progress));
+        .on_progress(progress_bar("wait"));
     let state = experiment.wait_with(waiting)?;
 
     let best = experiment.top_checkpoint()?;
     let directory = env::temp_dir().join(format!("determined-progress-{}", best.uuid));
-    let bar = support::Bar::default();
     let downloading = DownloadOptions::new()
         .path(directory)
-        .on_progress(move |progress| bar.show("download", progress.fraction));
+        .on_progress(progress_bar("download"));
     let directory = best.download_with(downloading)?;
 
     println!("{} {state} {}", experiment.id, directory.display());

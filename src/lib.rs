@@ -47,6 +47,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `s3`, `gcs`, `azure` | checkpoints straight from object stores |
+//! | `progress` | `progress_bar`, for the `on_progress` of a call: a bar on the terminal |
 //! | `testing` | the in-process master |
 //!
 //! # Logging
@@ -74,6 +75,8 @@ mod name;
 mod oauth_client;
 mod platform;
 mod progress;
+#[cfg(feature = "progress")]
+mod progress_bar;
 mod project;
 mod resource_pool;
 mod session;
@@ -107,6 +110,8 @@ pub use model_version::{ModelVersion, ModelVersionQuery};
 pub use name::NameOrId;
 pub use oauth_client::OauthClient;
 pub use progress::Progress;
+#[cfg(feature = "progress")]
+pub use progress_bar::{Measurable, progress_bar};
 pub use project::{Project, ProjectNote};
 pub use resource_pool::ResourcePool;
 pub use session::{LoginOptions, Pages, Proxy, TokenStore};
