@@ -13,9 +13,10 @@ use crate::wire::lenient;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Whether to wait until a workspace or a project is really gone. By default the call returns when the master has agreed.
+/// Whether to wait until a workspace, a project or the files of a checkpoint are really gone. By default the call returns when the master has
+/// agreed.
 ///
-/// With experiments in it, deleting takes the master a while, and may fail in the end.
+/// With experiments or large files in it, deleting takes the master a while, and may fail in the end.
 ///
 /// ```
 /// # use determined::testing::MockMaster;
@@ -95,6 +96,30 @@ fn wait_until_gone(
     key: &'static str,
     limit: Duration,
 ) -> Result<()> {
+    wait_until(session, limit, || {
+        let remains: Remains = match session.get(route).fetch_field(key) {
+            Ok(remains) => remains,
+            Err(error) if error.is_not_found() => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        match remains.state.as_str() {
+            "WORKSPACE_STATE_DELETED" => Ok(true),
+            "WORKSPACE_STATE_DELETE_FAILED" => Err(Error::new(
+                ErrorKind::Api,
+                format!("the master could not: {}", remains.error_message),
+            )
+            .with_server_message(remains.error_message)),
+            _ => Ok(false),
+        }
+    })
+}
+
+/// Looks again and again whether it is done, until the limit is reached.
+fn wait_until(
+    session: &Session,
+    limit: Duration,
+    is_done: impl Fn() -> Result<bool>,
+) -> Result<()> {
     let started = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
@@ -108,21 +133,30 @@ fn wait_until_gone(
         }
         session.sleep(pause.min(left))?;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        let remains: Remains = match session.get(route).fetch_field(key) {
-            Ok(remains) => remains,
-            Err(error) if error.is_not_found() => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        match remains.state.as_str() {
-            "WORKSPACE_STATE_DELETED" => return Ok(()),
-            "WORKSPACE_STATE_DELETE_FAILED" => {
-                return Err(Error::new(
-                    ErrorKind::Api,
-                    format!("the master could not: {}", remains.error_message),
-                )
-                .with_server_message(remains.error_message));
-            }
-            _ => {}
+        if is_done()? {
+            return Ok(());
         }
+    }
+}
+
+impl DeleteOptions {
+    /// Sends a request that deletes, through a session that the caller can cancel, and waits until `is_done` if that is wanted.
+    pub(crate) fn run(
+        &self,
+        session: &Session,
+        send: impl FnOnce(&Session) -> Result<()>,
+        is_done: impl Fn(&Session) -> Result<bool>,
+    ) -> Result<()> {
+        let session = session.cancellable(self.cancel.as_ref());
+        send(&session)?;
+        match self.wait {
+            Some(limit) => wait_until(&session, limit, || is_done(&session)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the caller wants to wait.
+    pub(crate) fn waits(&self) -> bool {
+        self.wait.is_some()
     }
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::deletion::DeleteOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{Session, route};
 use crate::wire::{Metadata, lenient, number, object, state_enum};
@@ -267,11 +268,42 @@ impl Checkpoint {
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn delete(&self) -> Result<()> {
-        self.session
-            .delete("/api/v1/checkpoints")
-            .doing(format!("delete checkpoint {}", self.uuid))
-            .json(&json!({"checkpointUuids": [self.uuid]}))
-            .send()
+        self.delete_with(DeleteOptions::new())
+    }
+
+    /// Like [`delete`](Self::delete), and waits until the files are gone if the options say so.
+    ///
+    /// `GET /api/v1/checkpoints/{uuid}` until it is [`Deleted`](CheckpointState::Deleted).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`delete`](Self::delete), and [`WaitTimeout`](ErrorKind::WaitTimeout) if the files are still there when the limit is reached.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
+    /// use determined::{CheckpointState, DeleteOptions};
+    /// use std::time::Duration;
+    ///
+    /// checkpoint.delete_with(DeleteOptions::new().wait(Duration::from_secs(600)))?;
+    /// checkpoint.reload()?;
+    /// assert_eq!(checkpoint.state, CheckpointState::Deleted);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn delete_with(&self, options: DeleteOptions) -> Result<()> {
+        let doing = format!("delete checkpoint {}", self.uuid);
+        let send = |session: &Session| {
+            session
+                .delete("/api/v1/checkpoints")
+                .doing(doing.clone())
+                .json(&json!({"checkpointUuids": [self.uuid]}))
+                .send()
+        };
+        let is_done =
+            |session: &Session| Ok(fetch(session, &self.uuid)?.state == CheckpointState::Deleted);
+        options
+            .run(&self.session, send, is_done)
+            .map_err(|error| error.doing(doing.clone()))
     }
 
     /// Deletes those files from storage that match one of the patterns, relative to the checkpoint's directory; `**` matches over
@@ -295,12 +327,55 @@ impl Checkpoint {
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn remove_files(&self, globs: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
+        self.remove_files_with(globs, DeleteOptions::new())
+    }
+
+    /// Like [`remove_files`](Self::remove_files), and waits until the files are gone if the options say so: until the master's record of them
+    /// ([`resources`](Self::resources) and [`state`](Self::state)) has changed, which it never does if no file matches.
+    ///
+    /// `GET /api/v1/checkpoints/{uuid}` before, and afterwards until it has changed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`remove_files`](Self::remove_files), and [`WaitTimeout`](ErrorKind::WaitTimeout) if nothing has changed when the limit is
+    /// reached.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
+    /// use determined::DeleteOptions;
+    /// use std::time::Duration;
+    ///
+    /// let limit = Duration::from_secs(600);
+    /// checkpoint.remove_files_with(["sub/**"], DeleteOptions::new().wait(limit))?;
+    /// checkpoint.reload()?;
+    /// assert!(!checkpoint.resources.contains_key("sub/w.bin"));
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn remove_files_with(
+        &self,
+        globs: impl IntoIterator<Item = impl AsRef<str>>,
+        options: DeleteOptions,
+    ) -> Result<()> {
+        let doing = format!("remove files of checkpoint {}", self.uuid);
         let globs: Vec<String> = globs.into_iter().map(|g| g.as_ref().to_owned()).collect();
-        self.session
-            .post("/api/v1/checkpoints/rm")
-            .doing(format!("remove files of checkpoint {}", self.uuid))
-            .json(&json!({"checkpointUuids": [self.uuid], "checkpointGlobs": globs}))
-            .send()
+        let look = |session: &Session| {
+            let body = fetch(session, &self.uuid)?;
+            Ok((body.state, body.resources))
+        };
+        let run = || {
+            let before = options.waits().then(|| look(&self.session)).transpose()?;
+            let send = |session: &Session| {
+                session
+                    .post("/api/v1/checkpoints/rm")
+                    .doing(doing.clone())
+                    .json(&json!({"checkpointUuids": [self.uuid], "checkpointGlobs": globs}))
+                    .send()
+            };
+            let is_done = |session: &Session| Ok(before != Some(look(session)?));
+            options.run(&self.session, send, is_done)
+        };
+        run().map_err(|error| error.doing(doing.clone()))
     }
 
     /// The Pachyderm commit of the data that this was trained with, as the experiment's configuration names it. Nothing is sent.
