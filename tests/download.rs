@@ -362,6 +362,10 @@ fn what_is_not_this_checkpoint_is_left_alone() {
         fs::remove_file(path.join("state.json")).unwrap();
         fs::write(path.join("thesis.tex"), "x").unwrap();
     });
+    for path in ["", "/"] {
+        let error = checkpoint.download_with(to(path)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}: {error}");
+    }
     assert_eq!(archives_asked(&master), 0);
 }
 

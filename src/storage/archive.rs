@@ -446,6 +446,38 @@ mod tests {
         assert!(error.to_string().contains("no end"), "{error}");
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+
+        #[test]
+        fn a_damaged_archive_writes_nothing_outside(
+            damage in proptest::collection::vec((0..4096_usize, proptest::num::u8::ANY), 1..8),
+        ) {
+            let mut plain = archive(&[
+                ("a", FILE, &[7; 700]),
+                ("d/b", FILE, b"xyz"),
+                ("e/", EntryType::Directory, b""),
+                ("link", EntryType::Symlink, b""),
+            ]);
+            for (at, byte) in damage {
+                let at = at % plain.len();
+                plain[at] = byte;
+            }
+            // The checksums of headers are made to fit, so that more than their damage is found.
+            for at in (0..plain.len()).step_by(512) {
+                let block: &mut [u8; 512] = (&mut plain[at..at + 512]).try_into().unwrap();
+                if &block[257..262] == b"ustar" {
+                    let mut header = Header::from_byte_slice(block).clone();
+                    header.set_cksum();
+                    block.copy_from_slice(header.as_bytes());
+                }
+            }
+            let unpacked = unpack_into_scratch(&gzip(&plain)[..], &[("a", 700)]);
+            let beside = fs::read_dir(unpacked.parent.path()).unwrap().count();
+            proptest::prop_assert_eq!(beside, 1);
+        }
+    }
+
     #[test]
     fn a_failure_of_the_connection_stays_what_it_was() {
         struct Broken(Vec<u8>, usize);

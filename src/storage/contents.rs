@@ -256,6 +256,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_the_name_the_path_stays_below(name in "[a./\\\\\0:~ ü]{0,12}") {
+            if let Ok(path) = local_path(&name) {
+                let is_plain = |part| matches!(part, std::path::Component::Normal(_));
+                proptest::prop_assert!(path.components().all(is_plain), "{name:?} became {path:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_reported_file_must_have_its_size() {
         let contents = contents(&[("small", 41), ("large", 1 << 20), ("empty", 0)]);

@@ -46,6 +46,9 @@ impl<'a> Target<'a> {
         contents: &'a Contents,
         reported: Option<SystemTime>,
     ) -> Result<Self> {
+        if path.as_os_str().is_empty() {
+            return Err(Error::invalid_input("the path of the download is empty"));
+        }
         let absolute =
             std::path::absolute(path).map_err(|error| Error::io("find", path, &error))?;
         let path = match fs::canonicalize(&absolute) {
