@@ -65,6 +65,7 @@ pub struct MockMasterOptions {
     password: String,
     clock: Clock,
     slots: usize,
+    resource_pools: Vec<String>,
     model: Model,
 }
 
@@ -81,6 +82,7 @@ impl fmt::Debug for MockMasterOptions {
             .field("port", &self.port)
             .field("clock", &self.clock)
             .field("slots", &self.slots)
+            .field("resource_pools", &self.resource_pools)
             .finish_non_exhaustive()
     }
 }
@@ -93,6 +95,7 @@ impl MockMasterOptions {
             password: String::new(),
             clock: Clock::default(),
             slots: 2,
+            resource_pools: Vec::new(),
             model: default_model(),
         }
     }
@@ -118,6 +121,20 @@ impl MockMasterOptions {
     /// How many slots the one agent has, and so how many trials of one slot run at once. The default is 2.
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;
+        self
+    }
+
+    /// A resource pool beside `default`, which workspaces can be bound to. The default is none.
+    ///
+    /// ```
+    /// use determined::testing::{MockMaster, MockMasterOptions};
+    ///
+    /// let master = MockMaster::start_with(MockMasterOptions::new().resource_pool("gpu"));
+    /// assert_eq!(master.determined().get_resource_pool("gpu")?.name, "gpu");
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn resource_pool(mut self, name: impl Into<String>) -> Self {
+        self.resource_pools.push(name.into());
         self
     }
 
@@ -182,6 +199,9 @@ impl MockMaster {
         // The tables are empty, so these names are free.
         for (name, admin) in [("admin", true), ("determined", false)] {
             let _ = state.add_user(name, admin, Some(hash.clone()));
+        }
+        for name in &options.resource_pools {
+            state.pools.add(name);
         }
         state.add_workspace("Uncategorized", 1).immutable = true;
         state
