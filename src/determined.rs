@@ -78,6 +78,7 @@ impl Determined {
 /// Experiments, trials and checkpoints.
 impl Determined {
     /// Submits an experiment and starts it. Like [`create_experiment_with`](Self::create_experiment_with) without options.
+    /// `POST /api/v1/experiments`.
     ///
     /// # Errors
     ///
@@ -159,7 +160,7 @@ impl Determined {
     }
 
     /// All experiments that the user may see, in the order of their ids. Like [`list_experiments_with`](Self::list_experiments_with) without
-    /// options.
+    /// options. `GET /api/v1/experiments`.
     ///
     /// # Errors
     ///

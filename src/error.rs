@@ -14,8 +14,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum ErrorKind {
     /// No master answers at the URL: the name does not resolve, or nothing listens there.
+    #[doc(alias = "MasterNotFoundException")]
     MasterNotFound,
     /// The connection was cut in the middle of a request or an answer.
+    #[doc(alias = "APIHttpStreamError")]
     Connection,
     /// The network or the master was silent for longer than a timeout allows.
     Timeout,
@@ -26,22 +28,27 @@ pub enum ErrorKind {
     /// The TLS handshake failed: an unknown authority, a wrong name, an expired certificate.
     Tls,
     /// The master does not know who is calling: wrong password, no token, or an expired one (401).
+    #[doc(alias("UnauthenticatedException", "InvalidCredentialsException"))]
     Unauthenticated,
     /// The user has no right to do this (403).
+    #[doc(alias = "ForbiddenException")]
     Forbidden,
     /// The master has no such thing (404).
+    #[doc(alias = "NotFoundException")]
     NotFound,
     /// Something of that name exists already (409).
     Conflict,
     /// The master asks to slow down (429).
     RateLimited,
     /// The call needs the Enterprise Edition of the master.
+    #[doc(alias = "EnterpriseOnlyError")]
     EnterpriseOnly,
     /// The call needs a newer master than this one, or a file was written by a newer release than this one can read.
     Unsupported,
     /// The call needs a feature of this crate that is not compiled in.
     FeatureDisabled,
     /// The master refused or failed in any other way; see [`Error::status`] and [`Error::server_message`].
+    #[doc(alias("APIException", "BadRequestException", "DeleteFailedException"))]
     Api,
     /// An argument cannot be used; nothing was sent.
     InvalidInput,
@@ -50,18 +57,28 @@ pub enum ErrorKind {
     /// The experiment that was waited for is paused.
     ExperimentPaused,
     /// There is no checkpoint to use: none matches, or it is deleted or unfinished.
+    #[doc(alias = "CheckpointStateException")]
     CheckpointUnavailable,
     /// Checkpoint storage could not be read.
+    #[doc(alias(
+        "NoDirectStorageAccess",
+        "CheckpointNotFound",
+        "ProxiedDownloadFailed",
+        "MultipleDownloadsFailed"
+    ))]
     Storage,
     /// The token store could not be understood; it was set aside.
+    #[doc(alias = "CorruptTokenCacheException")]
     CorruptTokenCache,
     /// The certificate store could not be understood; it was set aside.
+    #[doc(alias = "CorruptCertificateCacheException")]
     CorruptCertificateCache,
     /// The default client exists already, so `login()` came too late.
     AlreadyLoggedIn,
     /// A local file or directory could not be read or written.
     Io,
     /// The answer is not what a Determined master sends.
+    #[doc(alias("BadResponseException", "EmptyResultException"))]
     InvalidResponse,
 }
 

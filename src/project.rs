@@ -264,7 +264,7 @@ impl Project {
 
     /// Removes the note of this name.
     ///
-    /// Reads before it writes, like [`add_note`](Self::add_note), and over the same routes.
+    /// Reads before it writes, like [`add_note`](Self::add_note). `GET /api/v1/projects/{id}`, then `PUT /api/v1/projects/{id}/notes`.
     ///
     /// # Errors
     ///

@@ -289,7 +289,7 @@ impl Trial {
 
     /// The best of the trial's completed checkpoints, by the metric and in the direction of the experiment's searcher.
     ///
-    /// Like [`top_checkpoint_with`](Self::top_checkpoint_with) without options.
+    /// Like [`top_checkpoint_with`](Self::top_checkpoint_with) without options. `GET /api/v1/trials/{id}/checkpoints`.
     ///
     /// # Errors
     ///
@@ -366,6 +366,7 @@ impl Trial {
     }
 
     /// The trial's checkpoints, the best first. Like [`get_checkpoints_with`](Self::get_checkpoints_with) without options.
+    /// `GET /api/v1/trials/{id}/checkpoints`.
     ///
     /// # Errors
     ///

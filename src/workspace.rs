@@ -211,7 +211,7 @@ impl Workspace {
         self.create_project_with(name, CreateProjectOptions::new())
     }
 
-    /// [`create_project`](Self::create_project) with a description.
+    /// [`create_project`](Self::create_project) with a description. `POST /api/v1/workspaces/{id}/projects`.
     ///
     /// # Errors
     ///
@@ -324,7 +324,7 @@ impl Workspace {
         self.delete_project_with(name, DeleteOptions::new())
     }
 
-    /// [`delete_project`](Self::delete_project), which may wait until the project is gone.
+    /// [`delete_project`](Self::delete_project), which may wait until the project is gone. `DELETE /api/v1/projects/{id}`.
     ///
     /// # Errors
     ///

@@ -173,7 +173,8 @@ impl Checkpoint {
 
     /// Takes keys out of the metadata; those that are not there are no error.
     ///
-    /// Reads before it writes, like [`add_metadata`](Self::add_metadata), and over the same routes.
+    /// Reads before it writes, like [`add_metadata`](Self::add_metadata). `GET /api/v1/checkpoints/{uuid}`, then
+    /// `POST /api/v1/checkpoints/{uuid}/metadata`.
     ///
     /// # Errors
     ///
@@ -273,7 +274,7 @@ impl Checkpoint {
 
     /// Like [`delete`](Self::delete), and waits until the files are gone if the options say so.
     ///
-    /// `GET /api/v1/checkpoints/{uuid}` until it is [`Deleted`](CheckpointState::Deleted).
+    /// `DELETE /api/v1/checkpoints`, then `GET /api/v1/checkpoints/{uuid}` until it is [`Deleted`](CheckpointState::Deleted).
     ///
     /// # Errors
     ///
@@ -333,7 +334,7 @@ impl Checkpoint {
     /// Like [`remove_files`](Self::remove_files), and waits until the files are gone if the options say so: until the master's record of them
     /// ([`resources`](Self::resources) and [`state`](Self::state)) has changed, which it never does if no file matches.
     ///
-    /// `GET /api/v1/checkpoints/{uuid}` before, and afterwards until it has changed.
+    /// `POST /api/v1/checkpoints/rm`; `GET /api/v1/checkpoints/{uuid}` before, and afterwards until it has changed.
     ///
     /// # Errors
     ///

@@ -34,7 +34,7 @@ impl Determined {
         self.create_user_with(username, admin, options)
     }
 
-    /// [`create_user`](Self::create_user) for a user who may log in by single sign-on only.
+    /// [`create_user`](Self::create_user) for a user who may log in by single sign-on only. `POST /api/v1/users`.
     ///
     /// # Errors
     ///
@@ -226,7 +226,7 @@ impl Determined {
         self.delete_workspace_with(workspace, DeleteOptions::new())
     }
 
-    /// [`delete_workspace`](Self::delete_workspace), which may wait until the workspace is gone.
+    /// [`delete_workspace`](Self::delete_workspace), which may wait until the workspace is gone. `DELETE /api/v1/workspaces/{id}`.
     ///
     /// # Errors
     ///

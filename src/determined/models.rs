@@ -27,7 +27,7 @@ impl Determined {
         self.create_model_with(name, CreateModelOptions::new())
     }
 
-    /// [`create_model`](Self::create_model) with a description, metadata, labels, or in another workspace.
+    /// [`create_model`](Self::create_model) with a description, metadata, labels, or in another workspace. `POST /api/v1/models`.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl Determined {
         model::list(&self.session, &query)
     }
 
-    /// [`get_models_with`](Self::get_models_with), fetched page by page as the iterator goes.
+    /// [`get_models_with`](Self::get_models_with), fetched page by page as the iterator goes. `GET /api/v1/models`.
     ///
     /// # Errors
     ///

@@ -91,6 +91,7 @@ object! {
         /// The notes. A list leaves them out; [`reload`](Self::reload) fetches them.
         pub notes: Option<String>,
         /// The configuration, with the master's defaults filled in.
+        #[doc(alias = "get_config")]
         pub config: Value,
         /// The configuration as it was submitted. A list leaves it out.
         pub original_config: String,
@@ -162,7 +163,7 @@ pub(crate) fn get(session: &Session, id: i32) -> Result<Experiment> {
 impl Experiment {
     /// The best of the completed checkpoints, by the metric and in the direction of the experiment's searcher.
     ///
-    /// Like [`top_checkpoint_with`](Self::top_checkpoint_with) without options.
+    /// Like [`top_checkpoint_with`](Self::top_checkpoint_with) without options. `GET /api/v1/experiments/{id}/checkpoints`.
     ///
     /// # Errors
     ///
@@ -207,7 +208,7 @@ impl Experiment {
     /// The best completed checkpoint of each trial, the best of these first, up to `limit`, by the metric and in the direction of the
     /// experiment's searcher.
     ///
-    /// Like [`top_n_checkpoints_with`](Self::top_n_checkpoints_with) without options.
+    /// Like [`top_n_checkpoints_with`](Self::top_n_checkpoints_with) without options. `GET /api/v1/experiments/{id}/checkpoints`.
     ///
     /// # Errors
     ///
@@ -257,6 +258,7 @@ impl Experiment {
     }
 
     /// The completed checkpoints of all trials, the best first. Like [`list_checkpoints_with`](Self::list_checkpoints_with) without options.
+    /// `GET /api/v1/experiments/{id}/checkpoints`.
     ///
     /// # Errors
     ///
@@ -320,6 +322,7 @@ impl Experiment {
 /// The trials.
 impl Experiment {
     /// All trials, in the order of their ids. Like [`get_trials_with`](Self::get_trials_with) without options.
+    /// `GET /api/v1/experiments/{id}/trials`.
     ///
     /// # Errors
     ///

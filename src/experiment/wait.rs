@@ -123,7 +123,7 @@ struct Look {
 }
 
 impl Experiment {
-    /// Waits until the experiment has ended. Like [`wait_with`](Self::wait_with) without options.
+    /// Waits until the experiment has ended. Like [`wait_with`](Self::wait_with) without options. `GET /api/v1/experiments/{id}`.
     ///
     /// # Errors
     ///
@@ -174,7 +174,7 @@ impl Experiment {
     }
 
     /// Waits until the experiment has a trial, and gives the first. Like [`await_first_trial_with`](Self::await_first_trial_with) without
-    /// options.
+    /// options. `GET /api/v1/experiments/{id}/trials`.
     ///
     /// # Errors
     ///

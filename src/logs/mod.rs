@@ -304,7 +304,7 @@ enum Source {
 }
 
 impl Trial {
-    /// The whole log so far, oldest entry first. Like [`logs_with`](Self::logs_with) without options.
+    /// The whole log so far, oldest entry first. Like [`logs_with`](Self::logs_with) without options. `GET /api/v1/trials/{id}/logs`.
     ///
     /// # Errors
     ///

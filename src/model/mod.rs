@@ -269,7 +269,7 @@ impl Model {
 
     /// Takes keys out of the metadata; those that are not there are no error.
     ///
-    /// Reads before it writes, like [`add_metadata`](Self::add_metadata), and over the same routes.
+    /// Reads before it writes, like [`add_metadata`](Self::add_metadata). `GET`, then `PATCH /api/v1/models/{name}`.
     ///
     /// # Errors
     ///

@@ -92,7 +92,7 @@ impl Model {
         self.get_versions_with(ModelVersionQuery::new())
     }
 
-    /// [`get_versions`](Self::get_versions) in another order.
+    /// [`get_versions`](Self::get_versions) in another order. `GET /api/v1/models/{name}/versions`.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Model {
         self.start_versions(self.versions(&query))?.into_vec()
     }
 
-    /// [`get_versions_with`](Self::get_versions_with), fetched page by page as the iterator goes.
+    /// [`get_versions_with`](Self::get_versions_with), fetched page by page as the iterator goes. `GET /api/v1/models/{name}/versions`.
     ///
     /// # Errors
     ///

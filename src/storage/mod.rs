@@ -148,6 +148,7 @@ struct Job<'a> {
 
 impl Checkpoint {
     /// Downloads the checkpoint to `checkpoints/<uuid>`, and gives that path. Like [`download_with`](Self::download_with) with the defaults.
+    /// `GET /checkpoints/{uuid}`, or straight from storage.
     ///
     /// # Errors
     ///
