@@ -85,6 +85,7 @@ mod storage;
 pub mod testing;
 mod trial;
 mod user;
+mod whole_file;
 mod wire;
 mod workspace;
 

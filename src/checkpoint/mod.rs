@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::deletion::DeleteOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{Session, route};
+use crate::whole_file::WholeFile;
 use crate::wire::{Metadata, lenient, number, object, state_enum};
 
 pub use best::MetricOrder;
@@ -224,7 +225,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes [`metadata`](Self::metadata), as this object has it, to a file of indented JSON. Nothing is sent.
+    /// Writes [`metadata`](Self::metadata), as this object has it, to a file of indented JSON, which appears whole or not at all. Nothing is
+    /// sent.
     ///
     /// # Errors
     ///
@@ -239,12 +241,12 @@ impl Checkpoint {
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn write_metadata_file(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        std::fs::write(path, self.metadata_text()).map_err(|error| {
-            Error::io("write", path, &error)
-                .doing(format!("write the metadata of checkpoint {}", self.uuid))
-                .with_source(error)
-        })
+        WholeFile::create(path.as_ref())
+            .and_then(|mut file| {
+                file.write_all(self.metadata_text().as_bytes())?;
+                file.finish()
+            })
+            .map_err(|error| error.doing(format!("write the metadata of checkpoint {}", self.uuid)))
     }
 
     /// The metadata as it stands in a file.

@@ -11,6 +11,7 @@ use memchr::memchr;
 use super::{Experiment, path};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::read_error;
+use crate::whole_file::WholeFile;
 
 /// How much is read at once.
 const BLOCK: usize = 64 * 1024;
@@ -41,38 +42,22 @@ impl Experiment {
     }
 }
 
-/// Writes the archive that an answer holds to a file beside the target, and puts it in its place once it is whole.
+/// Writes the archive that an answer holds to the target, whole or not at all.
 fn write_archive(answer: impl Read, directory: &Path, target: &Path) -> Result<()> {
-    let cannot =
-        |what, path: &Path, error: io::Error| Error::io(what, path, &error).with_source(error);
-    fs::create_dir_all(directory).map_err(|error| cannot("make", directory, error))?;
-    let part = target.with_extension(format!("gz.{}.part", std::process::id()));
-    let written = Encoded::find(answer).and_then(|encoded| {
-        let mut file = fs::File::create(&part).map_err(|error| cannot("write", &part, error))?;
-        let mut archive = DecoderReader::new(encoded, &STANDARD);
-        let mut block = vec![0; BLOCK];
-        let mut size = 0;
-        loop {
-            let count = archive.read(&mut block).map_err(archive_error)?;
-            if count == 0 {
-                break;
-            }
-            io::Write::write_all(&mut file, &block[..count])
-                .map_err(|error| cannot("write", &part, error))?;
-            size += count;
+    fs::create_dir_all(directory)
+        .map_err(|error| Error::io("make", directory, &error).with_source(error))?;
+    let mut archive = DecoderReader::new(Encoded::find(answer)?, &STANDARD);
+    let mut file = WholeFile::create(target)?;
+    let mut block = vec![0; BLOCK];
+    let mut is_empty = true;
+    loop {
+        match archive.read(&mut block).map_err(archive_error)? {
+            0 if is_empty => return Err(damaged("it is empty")),
+            0 => return file.finish(),
+            count => file.write_all(&block[..count])?,
         }
-        if size == 0 {
-            return Err(damaged("it is empty"));
-        }
-        file.sync_all()
-            .and_then(|()| fs::rename(&part, target))
-            .map_err(|error| cannot("write", target, error))
-    });
-    if written.is_err() {
-        // What is left of it is of no use; if it cannot be removed, so be it.
-        let _ = fs::remove_file(&part);
+        is_empty = false;
     }
-    written
 }
 
 /// An error while the archive is read: of its text, or of the connection.
