@@ -201,7 +201,16 @@ fn check_text(text: String, name: &str) -> Result<String> {
         {
             problem.push_str(" at line 1 column 1");
         }
-        invalid(format!("{name}: {problem}"))
+        let refused = invalid(format!("{name}: {problem}"));
+        let line = error
+            .location()
+            .and_then(|place| text.lines().nth(place.line() - 1));
+        match line {
+            Some(line) if line.trim_start_matches(' ').starts_with('\t') => {
+                refused.with_hint("YAML is indented with blanks, not with tabs")
+            }
+            _ => refused,
+        }
     })?;
     Ok(text)
 }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -168,11 +170,24 @@ impl Error {
     }
 
     /// An operation on `path` that the system refused: `Error::io("write", path, &error)`.
-    pub(crate) fn io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::new(
-            ErrorKind::Io,
-            format!("cannot {what} {}: {error}", path.display()),
-        )
+    pub(crate) fn io(what: &str, path: &Path, error: &io::Error) -> Self {
+        let detail = format!("cannot {what} {}: {error}", path.display());
+        let io = Self::new(ErrorKind::Io, detail);
+        match error.kind() {
+            io::ErrorKind::NotFound => io.missing(path),
+            _ => io,
+        }
+    }
+
+    /// Says where a path begins that is not there: scripts are often started in another directory than their author's.
+    pub(crate) fn missing(self, path: &Path) -> Self {
+        match std::env::current_dir() {
+            Ok(here) if path.is_relative() => self.with_hint(format!(
+                "a relative path begins at the current directory, {}",
+                here.display()
+            )),
+            _ => self,
+        }
     }
 
     /// Says what was being done, unless something closer to the failure said it already.
@@ -200,6 +215,12 @@ impl Error {
 
     pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// A hint, unless something closer to the failure gave one already.
+    pub(crate) fn or_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.0.hint.get_or_insert_with(|| hint.into());
         self
     }
 

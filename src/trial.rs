@@ -326,7 +326,7 @@ impl Trial {
     pub fn top_checkpoint_with(&self, order: MetricOrder) -> Result<Checkpoint> {
         let owner = Owner::Trial(self.id);
         checkpoint::completed(&self.session, owner)
-            .and_then(|all| checkpoint::best(all, &order, owner))
+            .and_then(|all| checkpoint::best(all, &order))
             .map_err(|error| error.doing(format!("get the best checkpoint of {owner}")))
     }
 

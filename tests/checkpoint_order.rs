@@ -105,7 +105,8 @@ fn without_a_finite_value_there_is_no_best() -> Result<()> {
     assert_eq!(error.kind(), ErrorKind::CheckpointUnavailable);
     assert_eq!(
         error.to_string(),
-        "could not get the best checkpoint of experiment 7: none of the 8 completed checkpoints of experiment 7 has the metric \"f1\" as a finite number"
+        "could not get the best checkpoint of experiment 7: none of its 8 completed checkpoints has the metric \"f1\" as a finite number; \
+         their metrics are acc, loss"
     );
     Ok(())
 }

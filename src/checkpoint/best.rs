@@ -1,7 +1,7 @@
 //! Which checkpoint is the best: by a metric, in a direction, and never one without the metric.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::query::{CheckpointQuery, CheckpointSortBy, Owner, list};
 use super::{Checkpoint, CheckpointState, CheckpointTrainingMetadata};
@@ -118,6 +118,16 @@ impl Checkpoint {
             .unwrap_or(f64::NEG_INFINITY)
     }
 
+    /// The names of the metrics that were validated when it was saved.
+    fn metrics(&self) -> impl Iterator<Item = &str> {
+        let validated = self.training.as_ref().map(|t| &t.validation_metrics);
+        let averages = validated.and_then(|metrics| metrics.get("avgMetrics")?.as_object());
+        averages
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+    }
+
     pub(super) fn trial_id(&self) -> i32 {
         self.training.as_ref().map_or(0, |t| t.trial_id)
     }
@@ -142,38 +152,36 @@ impl CheckpointTrainingMetadata {
 }
 
 /// The best of an owner's completed checkpoints.
-pub(crate) fn best(
-    checkpoints: Vec<Checkpoint>,
-    order: &MetricOrder,
-    owner: Owner,
-) -> Result<Checkpoint> {
+pub(crate) fn best(checkpoints: Vec<Checkpoint>, order: &MetricOrder) -> Result<Checkpoint> {
     let ranking = Ranking::from(order);
-    let mut checkpoints = some(checkpoints, owner)?;
-    let count = checkpoints.len();
+    let mut checkpoints = some(checkpoints)?;
     ranking.sort(&mut checkpoints);
-    checkpoints
-        .into_iter()
-        .next()
-        .filter(|first| ranking.merit(first).is_some())
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::CheckpointUnavailable,
-                format!(
-                    "none of the {count} completed checkpoints of {owner} has {} as a finite number",
-                    ranking.name()
-                ),
-            )
-        })
+    if ranking.merit(&checkpoints[0]).is_some() {
+        return Ok(checkpoints.swap_remove(0));
+    }
+    let error = Error::new(
+        ErrorKind::CheckpointUnavailable,
+        format!(
+            "none of its {} completed checkpoints has {} as a finite number",
+            checkpoints.len(),
+            ranking.name()
+        ),
+    );
+    let known: BTreeSet<&str> = checkpoints.iter().flat_map(Checkpoint::metrics).collect();
+    if known.is_empty() {
+        return Err(error.with_hint("no metric was validated when they were saved"));
+    }
+    let known: Vec<&str> = known.into_iter().collect();
+    Err(error.with_hint(format!("their metrics are {}", known.join(", "))))
 }
 
 /// The best completed checkpoint of each trial, the best of these first, up to `limit`. Those without the metric come last.
 pub(crate) fn best_of_each_trial(
     checkpoints: Vec<Checkpoint>,
     order: &MetricOrder,
-    owner: Owner,
     limit: usize,
 ) -> Result<Vec<Checkpoint>> {
-    let mut checkpoints = some(checkpoints, owner)?;
+    let mut checkpoints = some(checkpoints)?;
     Ranking::from(order).sort(&mut checkpoints);
     let mut trials = HashSet::new();
     checkpoints.retain(|checkpoint| trials.insert(checkpoint.trial_id()));
@@ -189,16 +197,17 @@ pub(crate) fn latest(session: &Session, owner: Owner) -> Result<Checkpoint> {
         .states([CheckpointState::Completed])
         .max_results(1);
     list(session, owner, &latest_first)
-        .and_then(|found| Ok(some(found, owner)?.swap_remove(0)))
+        .and_then(|found| Ok(some(found)?.swap_remove(0)))
         .map_err(|error| error.doing(format!("get the latest checkpoint of {owner}")))
 }
 
-fn some(checkpoints: Vec<Checkpoint>, owner: Owner) -> Result<Vec<Checkpoint>> {
+fn some(checkpoints: Vec<Checkpoint>) -> Result<Vec<Checkpoint>> {
     if checkpoints.is_empty() {
         return Err(Error::new(
             ErrorKind::CheckpointUnavailable,
-            format!("{owner} has no completed checkpoint"),
-        ));
+            "it has no completed checkpoint",
+        )
+        .with_hint("if it has run, its state and the logs() of its trials say why"));
     }
     Ok(checkpoints)
 }

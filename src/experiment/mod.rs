@@ -201,7 +201,7 @@ impl Experiment {
     pub fn top_checkpoint_with(&self, order: MetricOrder) -> Result<Checkpoint> {
         let owner = Owner::Experiment(self.id);
         checkpoint::completed(&self.session, owner)
-            .and_then(|all| checkpoint::best(all, &order, owner))
+            .and_then(|all| checkpoint::best(all, &order))
             .map_err(|error| error.doing(format!("get the best checkpoint of {owner}")))
     }
 
@@ -253,7 +253,7 @@ impl Experiment {
         }
         let owner = Owner::Experiment(self.id);
         checkpoint::completed(&self.session, owner)
-            .and_then(|all| checkpoint::best_of_each_trial(all, &order, owner, limit))
+            .and_then(|all| checkpoint::best_of_each_trial(all, &order, limit))
             .map_err(|error| error.doing(format!("get the best checkpoints of {owner}")))
     }
 

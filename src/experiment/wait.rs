@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::{Experiment, ExperimentState, path};
-use crate::cancel::CancelToken;
+use crate::cancel::{CancelToken, cancelled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Observer;
 use crate::session::Session;
@@ -296,6 +296,8 @@ impl Wait {
                     }
                     self.interval
                 }
+                // What was cancelled is the wait, not the question that was just asked.
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(cancelled()),
                 Err(error) => {
                     self.sit_out(id, error)?;
                     self.interval.max(OUTAGE_INTERVAL)

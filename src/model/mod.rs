@@ -120,7 +120,13 @@ pub(crate) fn create(session: &Session, name: &str, options: CreateModelOptions)
     let doing = format!("create model {name:?}");
     let body = create_body(name, options).map_err(|error| error.doing(doing.clone()))?;
     let request = session.post("/api/v1/models").doing(doing).json(&body);
-    let model: ModelBody = request.fetch_field("model").map_err(unknown_workspace)?;
+    let model: ModelBody = request
+        .fetch_field("model")
+        .map_err(|error| match error.kind() {
+            // The master's own words are "avoid names equal to other models".
+            ErrorKind::Conflict => error.with_hint("get_model() gets the one that exists"),
+            _ => unknown_workspace(error),
+        })?;
     Ok(model.attach(session))
 }
 

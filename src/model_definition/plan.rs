@@ -236,7 +236,7 @@ impl Planner<'_> {
 fn resolve(path: &Path, what: &str) -> Result<PathBuf> {
     fs::canonicalize(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            Error::invalid_input(format!("the {what} {path:?} does not exist"))
+            Error::invalid_input(format!("the {what} {path:?} does not exist")).missing(path)
         }
         _ => Error::io("read", path, &error),
     })

@@ -308,10 +308,16 @@ impl Failure {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => Self::before(Error::invalid_input(
                 format!("the request cannot be written down: {error}"),
             )),
-            ureq::Error::Protocol(error) => after(
-                ErrorKind::InvalidResponse,
-                format!("the answer is not HTTP as expected: {error}"),
-            ),
+            ureq::Error::Protocol(error) => Self {
+                error: Error::new(
+                    ErrorKind::InvalidResponse,
+                    format!("the answer is not HTTP as expected: {error}"),
+                )
+                .with_hint(
+                    "check the URL and its port: one that speaks TLS is reached with https://",
+                ),
+                never_sent: false,
+            },
             ureq::Error::LargeResponseHeader(..) => after(
                 ErrorKind::InvalidResponse,
                 "the answer's headers are too large".to_owned(),
@@ -582,10 +588,16 @@ fn dial(
             ErrorKind::Timeout,
             format!("{whom} did not answer within the connect timeout"),
         ),
-        Some(error) => unreachable(
-            ErrorKind::MasterNotFound,
-            format!("cannot connect to {whom}: {error}"),
-        ),
+        Some(error) => {
+            let detail = format!("cannot connect to {whom}: {error}");
+            let error = Error::new(ErrorKind::MasterNotFound, detail);
+            refused(match proxy {
+                Some(_) => error.with_hint(
+                    "it comes from LoginOptions::proxy, http_proxy, https_proxy or all_proxy",
+                ),
+                None => error,
+            })
+        }
         None => ureq::Error::HostNotFound,
     })
 }

@@ -209,6 +209,10 @@ fn timeout(name: &str, given: Option<Duration>, default: u64) -> Result<Duration
     }
 }
 
+/// What to do after a refusal of the user that is taken when there is none.
+const NOBODY: &str = "neither login() nor DET_USER with DET_PASS nor the token store names a user and a password, so determined was tried \
+                      with a blank one";
+
 /// With what a session can begin.
 enum Credential {
     Token { value: Secret, is_own: bool },
@@ -224,9 +228,27 @@ impl Session {
             .unwrap_or_else(Environment::from_process);
         let master = MasterUrl::resolve(options.master.as_deref(), &environment)?;
         let doing = format!("log in at {master}");
+        let is_named = options.master.is_some() || environment.master().is_some();
         Login::prepare(options, environment, master)
             .and_then(Login::run)
-            .map_err(|error| error.doing(doing))
+            .map_err(|error| advise(error, is_named).doing(doing))
+    }
+}
+
+/// Adds what to try to the errors of those who log in for the first time. `is_named` is whether somebody named the master.
+fn advise(error: Error, is_named: bool) -> Error {
+    match (error.kind(), error.status()) {
+        (ErrorKind::MasterNotFound, _) if is_named => error.or_hint(
+            "is the master running, and is this its URL? It comes from LoginOptions::master or DET_MASTER",
+        ),
+        (ErrorKind::MasterNotFound, _) => error.or_hint(
+            "no master was named, so the default was tried; name yours with LoginOptions::master or DET_MASTER",
+        ),
+        // Every master has the routes of a login.
+        (_, Some(404 | 405 | 501)) => error
+            .with_kind(ErrorKind::InvalidResponse)
+            .with_hint("this is not how a Determined master answers: check the URL, its port and its path"),
+        _ => error,
     }
 }
 
@@ -299,7 +321,14 @@ impl Login {
         }
         match self.active_user()? {
             Some(user) => self.with_token_or(user, None),
-            None => self.with_token_or(DEFAULT_USER.to_owned(), Some(Secret::new(""))),
+            None => {
+                let blank = Some(Secret::new(""));
+                self.with_token_or(DEFAULT_USER.to_owned(), blank)
+                    .map_err(|error| match error.kind() {
+                        ErrorKind::Unauthenticated => error.with_hint(NOBODY),
+                        _ => error,
+                    })
+            }
         }
     }
 
@@ -351,7 +380,9 @@ impl Login {
                 ErrorKind::Unauthenticated,
                 format!("there is no valid token for user {user:?}, and no password was given"),
             )
-            .with_hint("call login() with LoginOptions::password, or run `det user login`")),
+            .with_hint(format!(
+                "call login() with LoginOptions::password, or run `det user login {user}`"
+            ))),
         }
     }
 

@@ -264,7 +264,11 @@ impl Session {
                     was_renewed = true;
                     continue;
                 }
-                return Err(error);
+                return Err(if token.is_own {
+                    error
+                } else {
+                    error.with_hint("the token in DET_USER_TOKEN is not valid: set another, or call login() with a user and password")
+                });
             }
             let may_repeat = repeatable
                 && match status {
@@ -352,7 +356,13 @@ impl Session {
                 "password": password_hash(password.expose()).expose(),
                 "isHashed": true,
             }))
-            .fetch_field("token")?;
+            .fetch_field("token")
+            .map_err(|error: Error| match error.kind() {
+                ErrorKind::Unauthenticated => error.with_hint(
+                    "check the user name and the password, which come from login() or from DET_USER and DET_PASS",
+                ),
+                _ => error,
+            })?;
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::new(
                 ErrorKind::InvalidResponse,

@@ -7,9 +7,14 @@ use crate::error::{Error, ErrorKind};
 /// The error of an answer whose status is not a success.
 pub(super) fn refusal(status: u16, status_line: &str, body: &[u8]) -> Error {
     let said = message(body);
-    let error = match &said {
-        Some(said) => Error::new(kind(status, said), format!("{status_line}: {said}")),
-        None => Error::new(kind(status, ""), status_line.to_owned()),
+    let error = match (&said, page(body)) {
+        (Some(said), _) => Error::new(kind(status, said), format!("{status_line}: {said}")),
+        (None, Some(title)) => Error::new(
+            kind(status, ""),
+            format!("{status_line}: a web page with the title {title:?}"),
+        )
+        .with_hint("another server answers in the master's place: check the URL, and proxies"),
+        (None, None) => Error::new(kind(status, ""), status_line.to_owned()),
     };
     let error = match error.kind() {
         ErrorKind::Unauthenticated => error
@@ -81,6 +86,19 @@ pub(super) fn message(body: &[u8]) -> Option<String> {
         Err(_) => text.lines().next()?.chars().take(300).collect(),
     };
     (!said.is_empty()).then_some(said)
+}
+
+/// The title of a web page, which no master sends.
+fn page(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    if !text.trim_start().starts_with('<') {
+        return None;
+    }
+    // ASCII only, so that places in both are the same.
+    let lower = text.to_ascii_lowercase();
+    let title = lower.find("<title>").map(|at| at + "<title>".len());
+    let title = title.and_then(|from| Some(&text[from..from + lower[from..].find("</title>")?]));
+    Some(title.unwrap_or_default().trim().chars().take(100).collect())
 }
 
 #[cfg(test)]

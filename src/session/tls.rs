@@ -108,20 +108,43 @@ pub(crate) fn handshake_error(error: &rustls::Error) -> Error {
             "the master's certificate is signed by an authority that is not trusted".to_owned(),
         )
         .with_hint("name its CA certificate with LoginOptions::cert_path or DET_MASTER_CERT_FILE"),
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => said(format!(
-            "the master's certificate is for another name: {error}"
-        ))
-        .with_hint(
-            "if that name is right, give it with LoginOptions::cert_name or DET_MASTER_CERT_NAME",
-        ),
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        ) => said(format!("the master's certificate has expired: {error}")),
+        rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        }) => {
+            let names: Vec<&str> = presented.iter().map(|name| bare_name(name)).collect();
+            said(format!(
+                "the master's certificate is for {}, not for {}",
+                names.join(", "),
+                expected.to_str()
+            ))
+            .with_hint("if it is the right master, give the name with LoginOptions::cert_name or DET_MASTER_CERT_NAME")
+        }
+        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => {
+            said(format!(
+                "the master's certificate has expired: it was valid until {}, and here it is {}",
+                date(*not_after),
+                date(*time)
+            ))
+        }
         rustls::Error::InvalidMessage(_) => said("what answers does not speak TLS".to_owned())
             .with_hint("is this an https port? A plain master is reached with http://"),
         other => said(format!("the TLS handshake failed: {other}")),
+    }
+}
+
+/// The name alone of what is shown as `DnsName("det.example")` or `IpAddress(10.0.0.7)`.
+fn bare_name(shown: &str) -> &str {
+    let inner = shown.split_once('(').map_or(shown, |(_, inner)| inner);
+    inner.trim_end_matches(')').trim_matches('"')
+}
+
+/// The day of a time, as in `2026-03-01`.
+fn date(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    match jiff::Timestamp::from_second(seconds) {
+        Ok(time) => time.strftime("%F").to_string(),
+        Err(_) => format!("second {seconds} of the Unix epoch"),
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 pub mod table;
+pub mod tls;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -136,20 +137,25 @@ impl RawMaster {
         seen.iter().filter(|seen| seen.path() == path).count()
     }
 
-    /// Options to log in here, and nowhere near the user's own files.
+    /// Options to log in here.
     pub fn login_options(&self) -> LoginOptions {
-        LoginOptions::new()
-            .master(&self.url)
-            .user("kim")
-            .password("Secret-Passw0rd")
-            .token_store(TokenStore::None)
-            .proxy(Proxy::None)
-            .environment([("HOME", "/nonexistent")])
+        options(&self.url)
     }
 
     pub fn client(&self) -> Determined {
         Determined::new(self.login_options()).unwrap()
     }
+}
+
+/// Options to log in at `url`, and nowhere near the user's own files.
+pub fn options(url: &str) -> LoginOptions {
+    LoginOptions::new()
+        .master(url)
+        .user("kim")
+        .password("Secret-Passw0rd")
+        .token_store(TokenStore::None)
+        .proxy(Proxy::None)
+        .environment([("HOME", "/nonexistent")])
 }
 
 fn serve(mut stream: TcpStream, handler: &Handler, requests: &Mutex<Vec<Seen>>) {
