@@ -6,6 +6,8 @@
 
 #![allow(unreachable_pub, reason = "nothing is reached from outside a test")]
 
+#[path = "support/bucket.rs"]
+mod bucket;
 mod replay;
 mod scenarios;
 mod support;

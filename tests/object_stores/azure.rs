@@ -4,7 +4,7 @@ use determined::{DownloadMode, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::support::answer;
-use crate::world::{MIB, World, assert_holds, is_to_bucket, noise, odd_files, world_of};
+use crate::world::{MIB, World, assert_holds, is_to_bucket, key_of, noise, odd_files, world_of};
 
 fn by_key(url: &str) -> Value {
     json!({
@@ -56,9 +56,7 @@ fn odd_names_come_out_as_they_are_over_many_pages() {
 fn a_directory_listed_as_an_empty_blob_is_one() {
     let files = [("sub/w.bin", noise(10, 1))];
     let world = world(&files, by_key);
-    world
-        .bucket
-        .put(&format!("my/prefix/{}/sub", crate::world::UUID), b"");
+    world.bucket.put(&key_of("sub"), b"");
     world.download().unwrap();
     assert_holds(&world.path(), &files);
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use determined::{Determined, DownloadMode, DownloadOptions, ErrorKind};
+use determined::{Checkpoint, Determined, DownloadMode, DownloadOptions, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::support::{RawMaster, json as send_json};
@@ -35,15 +38,33 @@ fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
+/// The checkpoint of an emulator, in a master that says that it is in this storage.
+fn checkpoint_in(storage: &Value, store: &Value, all: &Value) -> (RawMaster, Checkpoint) {
+    let uuid = all["uuid"].as_str().unwrap();
+    let resources: BTreeMap<_, _> = tree(Path::new(all["reference"].as_str().unwrap()))
+        .into_iter()
+        .map(|(name, content)| (name, content.len().to_string()))
+        .collect();
+    let body = json!({"checkpoint": {
+        "uuid": uuid, "reportTime": "2026-11-23T20:14:41.149525Z", "resources": resources, "state": "STATE_COMPLETED",
+        "training": {"trialId": 1, "experimentConfig": {"checkpoint_storage": storage}},
+    }});
+    let master = RawMaster::start(move |_, stream| send_json(stream, 200, &body.to_string()));
+    let environment: BTreeMap<String, String> =
+        serde_json::from_value(store["environment"].clone()).unwrap();
+    let client = Determined::new(master.login_options().environment(environment)).unwrap();
+    let checkpoint = client.get_checkpoint(uuid).unwrap();
+    (master, checkpoint)
+}
+
+fn to(path: &Path) -> DownloadOptions {
+    DownloadOptions::new().path(path).mode(DownloadMode::Direct)
+}
+
 /// Downloads the checkpoint of an emulator in each way that `stores` lists, and fails in each that it lists as denied.
 fn download_from(name: &str) {
     let (store, all) = emulator(name);
-    let uuid = all["uuid"].as_str().unwrap().to_owned();
     let reference = tree(Path::new(all["reference"].as_str().unwrap()));
-    let resources: BTreeMap<_, _> = reference
-        .iter()
-        .map(|(name, content)| (name.clone(), content.len().to_string()))
-        .collect();
     let ways = |key: &str| store[key].as_array().unwrap().clone();
     assert!(!ways("storages").is_empty());
     for (storage, is_denied) in ways("storages")
@@ -51,30 +72,18 @@ fn download_from(name: &str) {
         .map(|storage| (storage, false))
         .chain(ways("denied").into_iter().map(|storage| (storage, true)))
     {
-        let shown = storage.to_string();
-        let body = json!({"checkpoint": {
-            "uuid": uuid, "reportTime": "2026-11-23T20:14:41.149525Z", "resources": resources, "state": "STATE_COMPLETED",
-            "training": {"trialId": 1, "experimentConfig": {"checkpoint_storage": storage}},
-        }});
-        let master = RawMaster::start(move |_, stream| send_json(stream, 200, &body.to_string()));
-        let environment: BTreeMap<String, String> =
-            serde_json::from_value(store["environment"].clone()).unwrap();
-        let client = Determined::new(master.login_options().environment(environment)).unwrap();
+        let (_master, checkpoint) = checkpoint_in(&storage, &store, &all);
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("c");
-        let options = DownloadOptions::new()
-            .path(&path)
-            .mode(DownloadMode::Direct);
-        let result = client.get_checkpoint(&uuid).unwrap().download_with(options);
+        let result = checkpoint.download_with(to(&path));
         if is_denied {
             let error = result.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Storage, "{shown}: {error}");
-            assert!(error.to_string().contains("403"), "{shown}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Storage, "{storage}: {error}");
+            assert!(error.to_string().contains("403"), "{storage}: {error}");
             assert!(!path.exists());
         } else {
-            result.unwrap_or_else(|error| panic!("{shown}: {error}"));
-            assert!(tree(&path) == reference, "{shown}");
-            assert!(!scratch.path().join(&uuid).exists());
+            result.unwrap_or_else(|error| panic!("{storage}: {error}"));
+            assert!(tree(&path) == reference, "{storage}");
         }
         assert_eq!(
             fs::read_dir(scratch.path()).unwrap().count(),
@@ -99,4 +108,62 @@ fn a_checkpoint_comes_from_gcs() {
 #[ignore = "needs azurite; run emulators.sh"]
 fn a_checkpoint_comes_from_azure() {
     download_from("azure");
+}
+
+#[test]
+#[ignore = "needs moto, fake-gcs-server and azurite; run emulators.sh"]
+fn a_killed_download_goes_on_where_it_was() {
+    const STORE: &str = "FETCH_UNTIL_KILLED_FROM";
+    const PATH: &str = "FETCH_UNTIL_KILLED_TO";
+    if let (Ok(name), Ok(path)) = (std::env::var(STORE), std::env::var(PATH)) {
+        let (store, all) = emulator(&name);
+        let (_master, checkpoint) = checkpoint_in(&store["storages"][0], &store, &all);
+        let path = PathBuf::from(path);
+        let mark = path.with_extension("stuck");
+        let options = to(&path).parallelism(1).on_progress(move |progress| {
+            // In the middle of the second piece of the large object.
+            if progress.bytes_done > 20 << 20 {
+                fs::write(&mark, "").unwrap();
+                std::thread::sleep(Duration::from_secs(600));
+            }
+        });
+        checkpoint.download_with(options).unwrap();
+        unreachable!("the observer never lets it go on");
+    }
+    for name in ["s3", "gcs", "azure"] {
+        let (store, all) = emulator(name);
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("c");
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "emulators::a_killed_download_goes_on_where_it_was",
+                "--ignored",
+            ])
+            .env(STORE, name)
+            .env(PATH, &path)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mark = path.with_extension("stuck");
+        while !mark.exists() {
+            assert_eq!(child.try_wait().unwrap(), None, "{name}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(mark).unwrap();
+        assert!(!path.exists());
+
+        // What stands in the first piece now is still there in the end, so it was not fetched again.
+        let partial = scratch.path().join(".c.partial/direct/large.bin");
+        let mut large = fs::OpenOptions::new().write(true).open(partial).unwrap();
+        large.write_all(b"kept").unwrap();
+        let (_master, checkpoint) = checkpoint_in(&store["storages"][0], &store, &all);
+        checkpoint.download_with(to(&path)).unwrap();
+        let mut expected = tree(Path::new(all["reference"].as_str().unwrap()));
+        expected.get_mut("large.bin").unwrap()[..4].copy_from_slice(b"kept");
+        assert!(tree(&path) == expected, "{name}");
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "{name}");
+    }
 }

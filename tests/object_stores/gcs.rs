@@ -7,8 +7,9 @@ use std::net::TcpStream;
 use determined::ErrorKind;
 use serde_json::{Value, json};
 
+use crate::bucket::query;
 use crate::support::{After, Seen, answer, json as send_json};
-use crate::world::{MIB, World, assert_holds, noise, odd_files, query, world_of};
+use crate::world::{MIB, World, assert_holds, noise, odd_files, world_of};
 
 const KEY: &str = include_str!("../vectors/rfc7515_a2.pem");
 

@@ -3,6 +3,8 @@
 #![cfg(all(feature = "s3", feature = "gcs", feature = "azure"))]
 
 mod azure;
+#[path = "../support/bucket.rs"]
+mod bucket;
 mod credentials;
 mod emulators;
 mod gcs;

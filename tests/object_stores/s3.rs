@@ -11,10 +11,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
+use crate::bucket::{Bucket, refuse};
 use crate::support::{After, answer};
 use crate::world::{
-    Bucket, MIB, UUID, assert_holds, is_to_bucket, noise, odd_files, paged_world, refuse, world,
-    world_of, world_with,
+    MIB, UUID, assert_holds, is_to_bucket, key_of, noise, odd_files, paged_world, world, world_of,
+    world_with,
 };
 
 #[test]
@@ -24,7 +25,7 @@ fn odd_names_come_out_as_they_are_and_siblings_stay_where_they_are() {
     world
         .bucket
         .put(&format!("my/prefix/{UUID}-sibling/evil"), b"x");
-    world.bucket.put(&format!("my/prefix/{UUID}/"), b"");
+    world.bucket.put(&key_of(""), b"");
     assert_eq!(world.download().unwrap(), world.path());
     assert_holds(&world.path(), &files);
     assert_eq!(world.left(), [""; 0]);
@@ -132,7 +133,7 @@ fn a_download_that_failed_goes_on_where_it_was() {
     checkpoint.download_with(options.clone()).unwrap_err();
     *is_ill.lock().unwrap() = false;
     files[0].1 = noise(40 * MIB, 9);
-    world.bucket.change("large", files[0].1.clone());
+    world.bucket.change(&key_of("large"), files[0].1.clone());
     let before = world.asked("large").len();
     checkpoint.download_with(options).unwrap();
     assert_holds(&world.path(), &files);
@@ -275,9 +276,7 @@ fn hostile_keys_are_refused_before_anything_is_fetched() {
         "/../../evil",
     ] {
         let world = world(&[("a", noise(10, 1))]);
-        world
-            .bucket
-            .put(&format!("my/prefix/{UUID}/{key}"), b"evil");
+        world.bucket.put(&key_of(key), b"evil");
         let error = world.download().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Storage, "{key}: {error}");
         assert_eq!(world.asked("a"), [""; 0]);
@@ -289,15 +288,19 @@ fn hostile_keys_are_refused_before_anything_is_fetched() {
 fn a_listing_that_is_not_the_checkpoint_is_refused_before_anything_is_fetched() {
     type Change = fn(&Bucket);
     let changes: [(&str, Change); 5] = [
-        ("is missing", |bucket| bucket.remove("a")),
-        ("instead of 10", |bucket| bucket.change("a", noise(9, 1))),
-        ("instead of 10", |bucket| bucket.change("a", noise(4096, 1))),
+        ("is missing", |bucket| bucket.remove(&key_of("a"))),
+        ("instead of 10", |bucket| {
+            bucket.change(&key_of("a"), noise(9, 1))
+        }),
+        ("instead of 10", |bucket| {
+            bucket.change(&key_of("a"), noise(4096, 1))
+        }),
         ("far more comes", |bucket| {
-            bucket.put(&format!("my/prefix/{UUID}/bomb"), &noise(20 * MIB, 1))
+            bucket.put(&key_of("bomb"), &noise(20 * MIB, 1))
         }),
         ("there is nothing below", |bucket| {
-            bucket.remove("a");
-            bucket.remove("b");
+            bucket.remove(&key_of("a"));
+            bucket.remove(&key_of("b"));
         }),
     ];
     for (said, change) in changes {

@@ -1,6 +1,8 @@
 """Fills the emulators with a checkpoint, and says how to read it.
 
-seed.py DIRECTORY S3_PORT GCS_PORT AZURE_PORT     writes DIRECTORY/emulators.json and the same files to DIRECTORY/reference
+seed.py DIRECTORY S3_PORT GCS_PORT AZURE_PORT RECORDED_PORT     writes DIRECTORY/emulators.json and the same files to DIRECTORY/reference
+
+What is at RECORDED_PORT stands for the S3 of the recorded scenarios.
 """
 import datetime, json, os, pathlib, random, shutil, sys, time, urllib.parse
 
@@ -8,8 +10,8 @@ import azure.storage.blob as blob
 import boto3, requests
 
 scratch = pathlib.Path(sys.argv[1])
-s3_url, gcs_url, azure_url = (f"http://127.0.0.1:{port}" for port in sys.argv[2:5])
-UUID = "21e6f5bd-dfdd-43d6-8751-a8017e12071f"
+s3_url, gcs_url, azure_url, recorded_url = (f"http://127.0.0.1:{port}" for port in sys.argv[2:6])
+UUID = "0f5581ff-18d1-4a13-8244-feadd21feee2"
 PREFIX = f"my/prefix/{UUID}"
 ACCOUNT = "devstoreaccount1"
 # The key that azurite has built in; it is in its documentation.
@@ -26,7 +28,7 @@ def wait_for(url):
     sys.exit(f"nothing answers at {url}")
 
 
-for url in (s3_url, gcs_url, azure_url):
+for url in (s3_url, gcs_url, azure_url, recorded_url):
     wait_for(url)
 
 # More than a page of any store has; names that a URL or XML would take amiss; something that comes in several pieces.
@@ -59,6 +61,13 @@ iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=json.du
 key = iam.create_access_key(UserName="reader")["AccessKey"]
 requests.post(f"{s3_url}/moto-api/reset-auth", data="0", timeout=5).raise_for_status()
 s3_storage = {"type": "s3", "bucket": "ckpts", "prefix": "my/prefix", "endpoint_url": s3_url, "access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
+
+# What the trial of the scenario checkpoint_download_s3 saved, as large as the master says that it is.
+recorded = boto3.client("s3", **session | {"endpoint_url": recorded_url})
+recorded.create_bucket(Bucket="ckpts")
+saved = {"metadata.json": b'{\n  "steps_completed": 5,\n  "note": "t"\n}', "state.json": b'{"loss": 0.5986685828363828, "step": 5}', "sub/": b"", "sub/w.bin": noise.randbytes(2048)}
+for name, content in saved.items():
+    recorded.put_object(Bucket="ckpts", Key=f"my/prefix/21e6f5bd-dfdd-43d6-8751-a8017e12071f/{name}", Body=content)
 
 # Google Cloud Storage
 requests.post(f"{gcs_url}/storage/v1/b", json={"name": "ckpts"}, timeout=5).raise_for_status()
@@ -100,4 +109,4 @@ stores = {
         ],
     },
 }
-(scratch / "emulators.json").write_text(json.dumps({"uuid": UUID, "reference": str(reference), "stores": stores}))
+(scratch / "emulators.json").write_text(json.dumps({"uuid": UUID, "reference": str(reference), "recorded": recorded_url, "stores": stores}))

@@ -9,7 +9,9 @@ use tempfile::TempDir;
 
 use super::experiments::at_once;
 use super::inputs::Inputs;
+use crate::bucket::Bucket;
 use crate::replay::Replay;
+use crate::support::RawMaster;
 
 #[test]
 fn a_checkpoint_and_its_metadata() {
@@ -119,15 +121,19 @@ fn a_checkpoint_is_downloaded() {
     replay.finish();
 }
 
-#[test]
-fn a_checkpoint_that_the_master_cannot_read() {
-    let mut replay = Replay::start("checkpoint_download_s3");
-    let client = replay.client("determined");
+/// The store that was recorded at 127.0.0.1:9000 is at `endpoint` here.
+fn a_checkpoint_that_the_master_cannot_read(endpoint: &str) {
     let inputs = Inputs::new();
+    let places = [
+        ("http://127.0.0.1:9000", endpoint),
+        ("OUT", inputs.directory().to_str().unwrap()),
+    ];
+    let mut replay = Replay::start_with("checkpoint_download_s3", &places);
+    let client = replay.client("determined");
     let config = fs::read_to_string(inputs.path("exp.yaml")).unwrap();
     let config = config.replace("decay-search", "s3-search").replace(
         "{type: shared_fs, host_path: /srv/checkpoints,",
-        "{type: s3, bucket: ckpts, access_key: kkkk, secret_key: ssss, endpoint_url: \"http://127.0.0.1:9000\", prefix: my/prefix,",
+        &format!("{{type: s3, bucket: ckpts, access_key: kkkk, secret_key: ssss, endpoint_url: \"{endpoint}\", prefix: my/prefix,"),
     );
     inputs.write("s3.yaml", &config);
     let experiment =
@@ -136,20 +142,49 @@ fn a_checkpoint_that_the_master_cannot_read() {
     let best = replay.done(experiment.list_checkpoints()).swap_remove(0);
 
     let c = replay.returns("d.get_checkpoint(u)", client.get_checkpoint(&best.uuid));
-    let target = inputs.path("m");
-    let options = DownloadOptions::new()
-        .path(&target)
-        .mode(DownloadMode::Master);
-    replay.raises(
-        "c.download(str(o / 'm'), mode=DownloadMode.MASTER)",
-        ErrorKind::Api,
-        c.download_with(options),
-    );
+    let into = |name: &str, mode| {
+        let options = DownloadOptions::new().path(inputs.path(name)).mode(mode);
+        c.download_with(options)
+    };
+    let call = "c.download(str(o / 'm'), mode=DownloadMode.MASTER)";
+    replay.raises(call, ErrorKind::Api, into("m", DownloadMode::Master));
     replay.returns(
         "sorted(str(p.relative_to(o / 'm')) for p in (o / 'm').rglob('*'))",
-        Ok(below(&target)),
+        Ok(below(&inputs.path("m"))),
     );
-    replay.absent("c.download(str(o / 'd'), mode=DownloadMode.DIRECT)");
-    replay.absent("sorted(str(p.relative_to(o / 'd')) for p in (o / 'd').rglob('*'))");
+    let directly = replay.returns(
+        "c.download(str(o / 'd'), mode=DownloadMode.DIRECT)",
+        into("d", DownloadMode::Direct),
+    );
+    replay.returns(
+        "sorted(str(p.relative_to(o / 'd')) for p in (o / 'd').rglob('*'))",
+        Ok(below(&directly)),
+    );
     replay.finish();
+}
+
+#[test]
+fn a_checkpoint_that_the_master_cannot_read_comes_from_a_bucket() {
+    let bucket = Bucket::new(1000, true);
+    let state = r#"{"loss": 0.5986685828363828, "step": 5}"#;
+    let metadata = "{\n  \"steps_completed\": 5,\n  \"note\": \"t\"\n}";
+    for (name, content) in [
+        ("metadata.json", metadata.as_bytes()),
+        ("state.json", state.as_bytes()),
+        ("sub/", b""),
+        ("sub/w.bin", &[7; 2048]),
+    ] {
+        let key = format!("my/prefix/21e6f5bd-dfdd-43d6-8751-a8017e12071f/{name}");
+        bucket.put(&key, content);
+    }
+    let store = RawMaster::start_bare(move |seen, stream| bucket.serve(seen, stream));
+    a_checkpoint_that_the_master_cannot_read(&store.url);
+}
+
+#[test]
+#[ignore = "needs moto; run emulators.sh"]
+fn a_checkpoint_that_the_master_cannot_read_comes_from_the_emulators() {
+    let path = std::env::var("EMULATORS").expect("EMULATORS: run tests/object_stores/emulators.sh");
+    let all: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    a_checkpoint_that_the_master_cannot_read(all["recorded"].as_str().unwrap());
 }

@@ -29,6 +29,10 @@ impl Inputs {
         }
     }
 
+    pub fn directory(&self) -> &Path {
+        self.0.path()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
