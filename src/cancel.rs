@@ -31,10 +31,12 @@ struct Shared {
     changed: Condvar,
     /// Cancels this token too.
     parent: Option<CancelToken>,
+    /// When this token is cancelled by itself.
+    deadline: Option<Instant>,
 }
 
-/// How often a sleeper looks whether the parent of its token was cancelled.
-const PARENT_POLL: Duration = Duration::from_millis(200);
+/// How often a sleeper looks whether the parent of its token was cancelled, or its deadline has passed.
+const POLL: Duration = Duration::from_millis(200);
 
 impl CancelToken {
     /// A token that nobody has cancelled yet.
@@ -50,7 +52,7 @@ impl CancelToken {
 
     /// Whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
-        *self.lock() || self.is_parent_cancelled()
+        *self.lock() || self.is_overdue() || self.is_parent_cancelled()
     }
 
     /// A token that is cancelled with its parent, or by itself.
@@ -59,6 +61,19 @@ impl CancelToken {
             parent: parent.cloned(),
             ..Shared::default()
         }))
+    }
+
+    /// A token that is cancelled with its parent, or when that time has come.
+    pub(crate) fn until(deadline: Instant, parent: Option<&Self>) -> Self {
+        Self(Arc::new(Shared {
+            parent: parent.cloned(),
+            deadline: Some(deadline),
+            ..Shared::default()
+        }))
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.0.deadline.is_some_and(|at| at <= Instant::now())
     }
 
     fn is_parent_cancelled(&self) -> bool {
@@ -79,16 +94,16 @@ impl CancelToken {
         let deadline = Instant::now().checked_add(duration);
         let mut is_cancelled = self.lock();
         loop {
-            if *is_cancelled || self.is_parent_cancelled() {
+            if *is_cancelled || self.is_overdue() || self.is_parent_cancelled() {
                 return Err(cancelled());
             }
             let left = deadline.map_or(duration, |at| at.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(());
             }
-            let left = match self.0.parent {
-                Some(_) => left.min(PARENT_POLL),
-                None => left,
+            let left = match (&self.0.parent, self.0.deadline) {
+                (None, None) => left,
+                _ => left.min(POLL),
             };
             is_cancelled = self
                 .0
@@ -158,6 +173,19 @@ mod tests {
             assert!(sleeper.join().unwrap().is_err());
         });
         assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_deadline_ends_a_sleep_and_a_parent_may_end_it_before() {
+        let (now, parent) = (Instant::now(), CancelToken::new());
+        let soon = CancelToken::until(now + Duration::from_millis(50), None);
+        assert!(soon.sleep(Duration::from_secs(60)).is_err());
+        assert!(soon.is_cancelled());
+        let late = CancelToken::until(now + Duration::from_secs(60), Some(&parent));
+        assert!(!late.is_cancelled());
+        parent.cancel();
+        assert!(late.sleep(Duration::from_secs(60)).is_err());
+        assert!(now.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

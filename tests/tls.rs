@@ -20,6 +20,20 @@ fn the_right_authority_opens_the_door() {
 }
 
 #[test]
+fn a_redirect_from_https_to_http_is_refused() {
+    let master = TlsMaster::start("127.0.0.1", false);
+    let options = master.options().cert_pem(master.authority.clone());
+    let options = options.master(format!("{}/downgrade", master.url));
+    let error = Determined::new(options).unwrap().whoami().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{error}");
+    assert!(
+        error.to_string().contains("from https to http://"),
+        "{error}"
+    );
+    assert_eq!(master.names.lock().unwrap().len(), 2);
+}
+
+#[test]
 fn the_authority_may_stand_in_a_file_or_in_the_environment() {
     let master = TlsMaster::start("127.0.0.1", false);
     let directory = tempfile::tempdir().unwrap();

@@ -22,6 +22,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 const OUTAGE_LIMIT: Duration = Duration::from_secs(600);
 /// How often a master that is away is tried, unless the interval is longer.
 const OUTAGE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long after the end of a wait a look may still be under way.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What a wait does about an experiment that is paused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -248,17 +250,27 @@ struct Wait {
     options: WaitOptions,
     interval: Duration,
     started: Instant,
+    /// When a look is broken off, because the time of the wait is over.
+    deadline: Option<Instant>,
     /// Since when the master is away.
     away_since: Option<Instant>,
 }
 
 impl Wait {
     fn new(session: &Session, options: WaitOptions, interval: Duration) -> Self {
+        let started = Instant::now();
+        let timeout = options.timeout.map(|timeout| timeout.saturating_add(GRACE));
+        let deadline = timeout.and_then(|timeout| started.checked_add(timeout));
+        let session = session.cancellable(options.cancel.as_ref()).polling();
         Self {
-            session: session.cancellable(options.cancel.as_ref()).polling(),
+            session: match deadline {
+                Some(deadline) => session.until(deadline),
+                None => session,
+            },
             interval: options.interval.unwrap_or(interval).max(SHORTEST_INTERVAL),
             options,
-            started: Instant::now(),
+            started,
+            deadline,
             away_since: None,
         }
     }
@@ -296,6 +308,7 @@ impl Wait {
                     }
                     self.interval
                 }
+                Err(error) if self.is_overdue(&error) => return Err(self.timed_out()),
                 // What was cancelled is the wait, not the question that was just asked.
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(cancelled()),
                 Err(error) => {
@@ -333,15 +346,28 @@ impl Wait {
         };
         let left = timeout.saturating_sub(self.started.elapsed());
         if left.is_zero() {
-            return Err(Error::new(
-                ErrorKind::WaitTimeout,
-                format!(
-                    "it took longer than {} s; the experiment goes on",
-                    timeout.as_secs_f64()
-                ),
-            ));
+            return Err(self.timed_out());
         }
         self.session.sleep(pause.min(left))
+    }
+
+    /// Whether a look was broken off because the time of the wait is over, and not because somebody ended it.
+    fn is_overdue(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::Cancelled
+            && self.deadline.is_some_and(|at| at <= Instant::now())
+            && !self
+                .options
+                .cancel
+                .as_ref()
+                .is_some_and(CancelToken::is_cancelled)
+    }
+
+    fn timed_out(&self) -> Error {
+        let timeout = self.options.timeout.unwrap_or_default().as_secs_f64();
+        Error::new(
+            ErrorKind::WaitTimeout,
+            format!("it took longer than {timeout} s; the experiment goes on"),
+        )
     }
 }
 
@@ -366,11 +392,14 @@ fn says_it_is_gone(error: &Error) -> bool {
     error.is_not_found() && said.contains("experiment")
 }
 
-/// Whether the master, or the way to it, fails as it does while the master restarts.
+/// Whether the master, or the way to it, fails as it does while the master restarts or its database is away.
 fn is_outage(error: &Error) -> bool {
     let answers_otherwise = matches!(
         error.kind(),
         ErrorKind::InvalidResponse | ErrorKind::Unsupported
     );
-    error.is_transient() || answers_otherwise || (error.is_not_found() && error.status().is_some())
+    error.is_transient()
+        || answers_otherwise
+        || error.status() >= Some(500)
+        || (error.is_not_found() && error.status().is_some())
 }

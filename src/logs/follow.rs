@@ -4,14 +4,14 @@
 //! written. So a new stream is asked for from some time before the last entry, and what it repeats is passed over: everything up to the
 //! last entry that was given out, and any other whose id is remembered.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{LogEntry, next};
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::{JsonLines, Request, Session};
+use crate::session::{JsonLines, Patience, Request, Session};
 
 /// How long a master may be away.
 const OUTAGE_LIMIT: Duration = Duration::from_secs(600);
@@ -54,7 +54,8 @@ struct Past {
 }
 
 struct Repeated {
-    ids: HashSet<String>,
+    /// What is still to come again, and how often: entries without an id may be alike.
+    left: HashMap<String, usize>,
     last: String,
     is_past_last: bool,
 }
@@ -89,8 +90,12 @@ impl Past {
 
     fn repeated(&self) -> Option<Repeated> {
         let (last, _) = self.recent.back()?;
+        let mut left = HashMap::new();
+        for (key, _) in &self.recent {
+            *left.entry(key.clone()).or_default() += 1;
+        }
         Some(Repeated {
-            ids: self.recent.iter().map(|(id, _)| id.clone()).collect(),
+            left,
             last: last.clone(),
             is_past_last: false,
         })
@@ -99,8 +104,9 @@ impl Past {
     /// Whether an entry of a new stream was given out before.
     fn holds(&self, repeated: &mut Repeated, entry: &LogEntry) -> bool {
         let key = key(entry);
-        if repeated.ids.contains(key) {
-            repeated.is_past_last |= key == repeated.last;
+        if let Some(count) = repeated.left.get_mut(key).filter(|count| **count > 0) {
+            *count -= 1;
+            repeated.is_past_last |= *count == 0 && key == repeated.last;
             return true;
         }
         // Of those that are forgotten, none is younger, and none comes after the last.
@@ -157,9 +163,20 @@ impl Follow {
                     let cut = Error::new(ErrorKind::Connection, "the stream ended too early");
                     self.reopen(self.lines.explain(cut))?;
                 }
-                Err(error) if is_cut(&error) => self.reopen(error)?,
+                Err(error) if self.may_pass(&error) => self.reopen(error)?,
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Whether a stream that failed like this may be asked for again.
+    fn may_pass(&self, error: &Error) -> bool {
+        match error.kind() {
+            // The next request renews a session that has expired.
+            ErrorKind::Unauthenticated => self.outage.is_none(),
+            // A line of the master's own that makes no sense makes none when it comes again.
+            ErrorKind::InvalidResponse if self.lines.is_json() => self.outage.is_none(),
+            _ => is_cut(error),
         }
     }
 
@@ -197,7 +214,11 @@ impl Follow {
             }
             self.session.sleep(pause(outage.tries))?;
             outage.tries = outage.tries.saturating_add(1);
-            let request = self.request.clone().query_some("timestampAfter", after);
+            let mut request = self.request.clone().query_some("timestampAfter", after);
+            if self.past.newest.is_some() {
+                // Something is sent again at once, so a master that does not even begin is away.
+                request = request.patience(Patience::OnceBegun);
+            }
             match request.stream() {
                 Ok(lines) => {
                     self.lines = lines;
@@ -206,7 +227,7 @@ impl Follow {
                     self.repeated = self.past.repeated();
                     return Ok(());
                 }
-                Err(again) if is_cut(&again) => error = again,
+                Err(again) if is_cut(&again) || again.status() >= Some(500) => error = again,
                 Err(other) => return Err(other),
             }
         }

@@ -16,7 +16,7 @@ use serde::{Serialize, Serializer};
 use self::follow::Follow;
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::session::{JsonLines, Request, Session};
+use crate::session::{JsonLines, Patience, Request, Session};
 use crate::trial::Trial;
 use crate::wire::OrderBy;
 
@@ -269,7 +269,9 @@ impl LogOptions {
             .query_some("searchText", self.search_text.as_ref());
         if self.follow {
             // A compressed stream would arrive late, and could not be cut at a line.
-            return request.may_idle().header("accept-encoding", "identity");
+            return request
+                .patience(Patience::Unlimited)
+                .header("accept-encoding", "identity");
         }
         request
     }

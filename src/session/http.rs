@@ -15,30 +15,27 @@ use once_cell::sync::OnceCell;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use ureq::http::{HeaderMap, StatusCode, Uri};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 use ureq::{Agent, RequestBuilder, SendBody};
 
 use super::certificates::CertificateSettings;
+use super::dial::{CANCEL_POLL, Limits, connect, is_passing, look_up, open_tunnel};
+use super::pace::Pace;
 use super::proxy::{ProxyEndpoint, ProxyRules};
 use super::tls;
 use crate::cancel::{CancelToken, cancelled};
 use crate::error::{Error, ErrorKind};
 
-/// How often a blocked read or write looks whether it was cancelled.
-const CANCEL_POLL: Duration = Duration::from_millis(200);
 /// When a silent connection is probed, how often, and how many probes may go unanswered.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 4);
-/// How much of an answer to a proxy's `CONNECT` is read before it is refused.
-const CONNECT_ANSWER_LIMIT: usize = 16 * 1024;
-
 /// The settings of a client's connections.
 #[derive(Clone)]
 pub(crate) struct HttpSettings {
     pub(crate) connect_timeout: Duration,
-    /// How long one read may be silent.
+    /// How long one read may be silent, and the head of an answer may take.
     pub(crate) read_timeout: Duration,
     pub(crate) user_agent: String,
     pub(crate) proxy: ProxyRules,
@@ -88,8 +85,18 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) url: &'a str,
     pub(crate) headers: &'a [(&'static str, Cow<'a, str>)],
     pub(crate) body: Payload<'a>,
-    /// Whether the answer may be silent for longer than the read timeout: a log that is followed.
-    pub(crate) may_idle: bool,
+    pub(crate) patience: Patience,
+}
+
+/// For how long an answer may keep its reader waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// As the read timeout says, and no answer may drip.
+    Limited,
+    /// As long as it likes once its head is there: a log that is followed further.
+    OnceBegun,
+    /// As long as it likes: a log that is followed, whose head comes with its first entry.
+    Unlimited,
 }
 
 /// What a request carries.
@@ -105,6 +112,8 @@ pub(crate) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: ureq::BodyReader<'static>,
+    /// How fast the body must come, if it must.
+    pace: Option<Pace>,
 }
 
 /// Why there is no answer.
@@ -167,6 +176,7 @@ impl Http {
     pub(crate) fn send(&self, mut outgoing: Outgoing<'_>) -> Result<Answer, Failure> {
         let body = std::mem::replace(&mut outgoing.body, Payload::Empty);
         let (agent, url) = (&self.agent, outgoing.url);
+        let is_limited = outgoing.patience == Patience::Limited;
         let with_body = || match outgoing.method {
             Method::Post => agent.post(url),
             Method::Put => agent.put(url),
@@ -188,6 +198,7 @@ impl Http {
             status: head.status,
             headers: head.headers,
             body: body.into_with_config().limit(u64::MAX).reader(),
+            pace: is_limited.then(|| Pace::new(self.shared.settings.read_timeout)),
         })
     }
 }
@@ -196,10 +207,15 @@ fn prepare<B>(mut builder: RequestBuilder<B>, outgoing: &Outgoing<'_>) -> Reques
     for (name, value) in outgoing.headers {
         builder = builder.header(*name, value.as_ref());
     }
-    if outgoing.may_idle {
-        builder = builder.config().timeout_per_read(None).build();
+    match outgoing.patience {
+        Patience::Limited => builder,
+        Patience::OnceBegun => builder.config().timeout_per_read(None).build(),
+        Patience::Unlimited => builder
+            .config()
+            .timeout_per_read(None)
+            .timeout_recv_response(None)
+            .build(),
     }
-    builder
 }
 
 fn agent(shared: &Arc<Shared>, cancel: Option<CancelToken>) -> Agent {
@@ -210,6 +226,7 @@ fn agent(shared: &Arc<Shared>, cancel: Option<CancelToken>) -> Agent {
         .max_redirects_will_error(false)
         .proxy(None)
         .timeout_connect(Some(settings.connect_timeout))
+        .timeout_recv_response(Some(settings.read_timeout))
         .timeout_per_read(Some(settings.read_timeout))
         .timeout_per_write(Some(settings.read_timeout))
         .user_agent(&settings.user_agent)
@@ -250,7 +267,15 @@ impl Answer {
 
 impl Read for Answer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.body.read(buffer)
+        let Some(pace) = &mut self.pace else {
+            return self.body.read(buffer);
+        };
+        let started = Instant::now();
+        let n = self.body.read(buffer)?;
+        if n > 0 {
+            pace.count(n, started.elapsed())?;
+        }
+        Ok(n)
     }
 }
 
@@ -403,6 +428,17 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
+    /// By when a connection must be there.
+    fn limits(&self, timeout: NextTimeout) -> Limits<'_> {
+        let left = timeout
+            .not_zero()
+            .map_or(self.shared.settings.connect_timeout, |left| *left);
+        Limits {
+            deadline: Instant::now() + left,
+            cancel: self.cancel.as_ref(),
+        }
+    }
+
     fn proxy_for(&self, uri: &Uri) -> Result<Option<&ProxyEndpoint>, ureq::Error> {
         let (scheme, host) = (uri.scheme_str(), uri.host());
         self.shared
@@ -430,34 +466,26 @@ impl Resolver for Link {
     fn resolve(
         &self,
         uri: &Uri,
-        config: &ureq::config::Config,
+        _: &ureq::config::Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let endpoint = match self.proxy_for(uri)? {
-            None => uri.clone(),
-            Some(proxy) => format!("http://{}", proxy.address())
-                .parse()
-                .map_err(|_| ureq::Error::HostNotFound)?,
+        let (host, port) = match self.proxy_for(uri)? {
+            None => (uri.host().unwrap_or_default(), port_of(uri)),
+            Some(proxy) => (proxy.host.as_str(), proxy.port),
         };
-        // An address needs no resolving, nor the thread that would do it.
-        let host = endpoint.host().unwrap_or_default();
-        if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            let mut addresses = self.empty();
-            addresses.push(SocketAddr::new(address, port_of(&endpoint)));
-            return Ok(addresses);
+        let host = host.trim_matches(['[', ']']);
+        let mut found = self.empty();
+        // An address needs no looking up, nor the thread that would do it.
+        if let Ok(address) = host.parse::<IpAddr>() {
+            found.push(SocketAddr::new(address, port));
+            return Ok(found);
         }
-        DefaultResolver::default()
-            .resolve(&endpoint, config, timeout)
-            .map_err(|error| {
-                let (kind, why) = match error {
-                    ureq::Error::Timeout(_) => (ErrorKind::Timeout, "within the connect timeout"),
-                    _ => (ErrorKind::MasterNotFound, "to an address"),
-                };
-                unreachable(
-                    kind,
-                    format!("the host name {host:?} does not resolve {why}"),
-                )
-            })
+        let addresses = look_up(host, port, self.limits(timeout)).map_err(refused)?;
+        for address in addresses {
+            // More than there is room for are never tried.
+            let _ = found.try_push(address);
+        }
+        Ok(found)
     }
 }
 
@@ -469,13 +497,26 @@ impl Connector<()> for Link {
         details: &ConnectionDetails<'_>,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        let limit = details
-            .timeout
-            .not_zero()
-            .map_or(self.shared.settings.connect_timeout, |limit| *limit);
-        let deadline = Instant::now() + limit;
+        let limits = self.limits(details.timeout);
         let proxy = self.proxy_for(details.uri)?;
-        let mut stream = dial(&details.addrs, deadline, proxy, details.uri)?;
+        let authority = format!(
+            "{}:{}",
+            details.uri.host().unwrap_or_default(),
+            port_of(details.uri)
+        );
+        let whom = match proxy {
+            Some(proxy) => format!("the proxy {}", proxy.address()),
+            None => authority.clone(),
+        };
+        let connected = connect(&details.addrs, &whom, limits);
+        let mut stream = connected.map_err(|error| {
+            refused(match (proxy, error.kind()) {
+                (Some(_), ErrorKind::MasterNotFound) => error.with_hint(
+                    "it comes from LoginOptions::proxy, http_proxy, https_proxy or all_proxy",
+                ),
+                _ => error,
+            })
+        })?;
         let keep_alive = socket2::TcpKeepalive::new()
             .with_time(KEEP_ALIVE.0)
             .with_interval(KEEP_ALIVE.1);
@@ -488,7 +529,7 @@ impl Connector<()> for Link {
         let mut absolute_form = None;
         match proxy {
             Some(proxy) if details.needs_tls() => {
-                open_tunnel(&mut stream, details.uri, proxy, deadline)?;
+                open_tunnel(&mut stream, &authority, proxy, limits).map_err(refused)?;
             }
             Some(proxy) => absolute_form = Some(AbsoluteForm::new(details.uri, proxy)),
             None => {}
@@ -560,97 +601,6 @@ fn tls_error(error: io::Error) -> Error {
         .with_hint("is this an https port? A plain master is reached with http://"),
         _ => error,
     }
-}
-
-/// Connects to the first address that answers.
-fn dial(
-    addresses: &[SocketAddr],
-    deadline: Instant,
-    proxy: Option<&ProxyEndpoint>,
-    uri: &Uri,
-) -> Result<TcpStream, ureq::Error> {
-    let mut last = None;
-    for (n, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // Every address gets its share of what is left, so that one which is silent leaves time for the next.
-        let share = left / u32::try_from(addresses.len() - n).unwrap_or(1);
-        match TcpStream::connect_timeout(address, share.max(Duration::from_millis(10))) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(error),
-        }
-    }
-    let whom = match proxy {
-        Some(proxy) => format!("the proxy {}", proxy.address()),
-        None => format!("{}:{}", uri.host().unwrap_or_default(), port_of(uri)),
-    };
-    Err(match last {
-        Some(error) if error.kind() == io::ErrorKind::TimedOut => unreachable(
-            ErrorKind::Timeout,
-            format!("{whom} did not answer within the connect timeout"),
-        ),
-        Some(error) => {
-            let detail = format!("cannot connect to {whom}: {error}");
-            let error = Error::new(ErrorKind::MasterNotFound, detail);
-            refused(match proxy {
-                Some(_) => error.with_hint(
-                    "it comes from LoginOptions::proxy, http_proxy, https_proxy or all_proxy",
-                ),
-                None => error,
-            })
-        }
-        None => ureq::Error::HostNotFound,
-    })
-}
-
-/// Asks the proxy for a tunnel to the host of `uri`.
-fn open_tunnel(
-    stream: &mut TcpStream,
-    uri: &Uri,
-    proxy: &ProxyEndpoint,
-    deadline: Instant,
-) -> Result<(), ureq::Error> {
-    let whom = format!("the proxy {}", proxy.address());
-    let failed = |error: io::Error| {
-        unreachable(
-            ErrorKind::Connection,
-            format!("{whom} did not open a tunnel: {error}"),
-        )
-    };
-    let authority = format!("{}:{}", uri.host().unwrap_or_default(), port_of(uri));
-    let mut head = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n");
-    if let Some(authorization) = &proxy.authorization {
-        head += &format!("proxy-authorization: {}\r\n", authorization.expose());
-    }
-    head += "\r\n";
-    let left = deadline.saturating_duration_since(Instant::now());
-    stream
-        .set_read_timeout(Some(left.max(Duration::from_millis(10))))
-        .map_err(failed)?;
-    stream.write_all(head.as_bytes()).map_err(failed)?;
-    // Byte by byte, because what follows the head belongs to the tunnel.
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") && answer.len() < CONNECT_ANSWER_LIMIT {
-        let mut byte = [0];
-        if stream.read(&mut byte).map_err(failed)? == 0 {
-            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
-        }
-        answer.push(byte[0]);
-    }
-    let line = String::from_utf8_lossy(&answer);
-    let line = line.lines().next().unwrap_or_default();
-    let status = line.split(' ').nth(1).unwrap_or_default();
-    if status.starts_with('2') {
-        return Ok(());
-    }
-    Err(refused(
-        Error::new(
-            ErrorKind::Connection,
-            format!("{whom} refused a tunnel to {authority}: {line}"),
-        )
-        .with_hint(
-            "set NO_PROXY, or LoginOptions::proxy(Proxy::None), to reach the master directly",
-        ),
-    ))
 }
 
 /// How a request for a plain http URL is written for a proxy: with the whole URL in its first line.
@@ -740,13 +690,7 @@ impl Socket {
             self.set_timeout(direction, turn)?;
             match operation(&mut self.stream, &mut self.buffers) {
                 Ok(n) => return Ok(n),
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock
-                            | io::ErrorKind::TimedOut
-                            | io::ErrorKind::Interrupted
-                    ) => {}
+                Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(ureq::Error::Io(error)),
             }
         }

@@ -80,6 +80,12 @@ impl JsonLines {
         has("transfer-encoding") || has("content-length")
     }
 
+    /// Whether the answer says that it is JSON, as a master's does and a gateway's page does not.
+    pub(crate) fn is_json(&self) -> bool {
+        let kind = self.answer.header("content-type").unwrap_or_default();
+        kind.to_ascii_lowercase().contains("json")
+    }
+
     /// Adds to an error of a line what the stream is.
     pub(crate) fn explain(&self, error: Error) -> Error {
         self.request.explain(error)

@@ -4,11 +4,13 @@
 //! failures are tried again where that is safe, an expired token is renewed, and a refusal becomes an error. Below lies [`http`].
 
 mod certificates;
+mod dial;
 pub(crate) mod environment;
 mod http;
 mod json_lines;
 mod login;
 mod master_url;
+mod pace;
 mod pages;
 mod password;
 mod proxy;
@@ -35,7 +37,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 pub(crate) use self::http::Failure;
-pub(crate) use self::http::{Answer, Http, Method, Outgoing, Payload, read_error};
+pub(crate) use self::http::{Answer, Http, Method, Outgoing, Patience, Payload, read_error};
 pub(crate) use self::json_lines::{JsonLines, decode};
 pub use self::login::LoginOptions;
 pub(crate) use self::master_url::MasterUrl;
@@ -151,6 +153,11 @@ impl Session {
         }))
     }
 
+    /// The same session, on connections of its own that break off when that time has come.
+    pub(crate) fn until(&self, deadline: Instant) -> Self {
+        self.cancellable(Some(&CancelToken::until(deadline, self.cancel.as_ref())))
+    }
+
     /// Sleeps, unless and until the session is cancelled.
     pub(crate) fn sleep(&self, duration: Duration) -> Result<()> {
         match &self.cancel {
@@ -215,7 +222,7 @@ impl Session {
                 url: &url,
                 headers: &headers,
                 body: make_body()?,
-                may_idle: request.may_idle,
+                patience: request.patience,
             });
             let took = started.elapsed().as_millis();
             let (method, route) = (request.method.as_str(), &request.route);
@@ -270,7 +277,8 @@ impl Session {
                     error.with_hint("the token in DET_USER_TOKEN is not valid: set another, or call login() with a user and password")
                 });
             }
-            let may_repeat = repeatable
+            // A login that a gateway has turned away changes nothing that another would not.
+            let may_repeat = (repeatable || !request.is_authenticated)
                 && match status {
                     502..=504 => true,
                     413 | 429 => wish.is_some(),

@@ -11,7 +11,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde_json::value::RawValue;
 
 use super::Session;
-use super::http::{Answer, Method, Payload};
+use super::http::{Answer, Method, Patience, Payload};
 use super::json_lines::JsonLines;
 use super::pages::Pagination;
 use super::refusal::message;
@@ -26,6 +26,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// An answer that is read whole may have this many bytes.
 const ANSWER_LIMIT: u64 = 1 << 30;
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A value as it stands in a path or a query.
 pub(crate) fn encode(value: &impl Display) -> String {
@@ -51,7 +52,7 @@ pub(crate) struct Request {
     pub(super) headers: Vec<(&'static str, Cow<'static, str>)>,
     doing: Option<Cow<'static, str>>,
     body: Option<Vec<u8>>,
-    pub(super) may_idle: bool,
+    pub(super) patience: Patience,
     /// Whether the call carries the session's token.
     pub(super) is_authenticated: bool,
 }
@@ -66,7 +67,7 @@ impl Request {
             headers: Vec::new(),
             doing: None,
             body: None,
-            may_idle: false,
+            patience: Patience::Limited,
             is_authenticated: true,
         }
     }
@@ -119,9 +120,8 @@ impl Request {
         self
     }
 
-    /// Lets the answer be silent for as long as it likes.
-    pub(crate) fn may_idle(mut self) -> Self {
-        self.may_idle = true;
+    pub(crate) fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -227,14 +227,17 @@ impl Request {
     }
 }
 
-/// The bytes of an answer.
+/// The bytes of an answer, without the mark that some gateways put before text.
 fn whole(mut answer: Answer) -> Result<Vec<u8>> {
-    let bytes = answer.read_up_to(ANSWER_LIMIT)?;
+    let mut bytes = answer.read_up_to(ANSWER_LIMIT)?;
     if bytes.len() as u64 == ANSWER_LIMIT {
         return Err(Error::new(
             ErrorKind::InvalidResponse,
             "the answer is larger than 1 GiB",
         ));
+    }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(bytes)
 }

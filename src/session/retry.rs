@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// No further try starts later than this after the first: a master that is silent, or gone, is an error within a minute.
 const BUDGET: Duration = Duration::from_secs(20);
-/// A master that asks for more patience than this gets an error instead.
+/// A master that asks for more patience than this, at once or in all, gets an error instead.
 const LONGEST_WISH: Duration = Duration::from_secs(60);
 
 /// The tries that a call has left.
@@ -26,12 +26,13 @@ impl Retries {
     /// How long to wait before the next try, or `None` if there is none. `wish` is what the answer's `Retry-After` asked for.
     pub(super) fn next(&mut self, wish: Option<Duration>) -> Option<Duration> {
         let backoff = backoff(self.made);
-        let pause = match wish {
-            Some(wish) if wish > LONGEST_WISH => return None,
-            Some(wish) if !wish.is_zero() => wish,
-            _ if self.started.elapsed() + backoff > BUDGET => return None,
-            _ => backoff,
+        let (pause, limit) = match wish {
+            Some(wish) if !wish.is_zero() => (wish, LONGEST_WISH),
+            _ => (backoff, BUDGET),
         };
+        if self.started.elapsed().saturating_add(pause) > limit {
+            return None;
+        }
         self.left = self.left.checked_sub(1)?;
         self.made += 1;
         Some(pause)
@@ -67,6 +68,22 @@ mod tests {
             Some(Duration::from_secs(7))
         );
         assert_eq!(retries.next(Some(Duration::from_secs(3600))), None);
+        assert_eq!(retries.next(Some(Duration::MAX)), None);
+    }
+
+    #[test]
+    fn no_try_starts_later_than_the_budget_allows() {
+        let started = Instant::now().checked_sub(Duration::from_secs(15)).unwrap();
+        let mut retries = Retries {
+            left: 9,
+            made: 3,
+            started,
+        };
+        assert!(retries.next(None).is_some());
+        assert_eq!(retries.next(None), None);
+        let wish = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(retries.next(wish(40)), wish(40));
+        assert_eq!(retries.next(wish(50)), None);
     }
 
     #[test]

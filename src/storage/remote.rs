@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::{Answer, Failure, Http, Method, Outgoing, Payload, read_error};
+use crate::session::{Answer, Failure, Http, Method, Outgoing, Patience, Payload, read_error};
 
 /// The answer to a listing, or to a question for credentials, may have this many bytes.
 const ANSWER_LIMIT: u64 = 32 << 20;
@@ -100,7 +100,7 @@ impl Remote {
                 [] => Payload::Empty,
                 bytes => Payload::Bytes(bytes),
             },
-            may_idle: false,
+            patience: Patience::Limited,
         });
         let outcome = match &answer {
             Ok(answer) => answer.status_line(),

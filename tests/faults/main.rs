@@ -7,9 +7,11 @@ mod support;
 
 mod answers;
 mod downloads;
+mod following;
 mod outages;
 mod paging;
 mod secrets;
+mod silence;
 mod stores;
 mod streams;
 mod submissions;

@@ -13,7 +13,7 @@ use determined::{
 use serde_json::json;
 
 use crate::EXPERIMENT;
-use crate::support::{After, RawMaster, answer, json as answer_json};
+use crate::support::{After, LOGGED_IN, RawMaster, answer, json as answer_json};
 
 /// A master whose time stands still, and an experiment on it that runs.
 fn with_running_experiment() -> (MockMaster, Experiment) {
@@ -71,6 +71,7 @@ fn a_wait_outlives_every_way_of_failing_for_a_moment() {
         Fault::Cut,
         Fault::Truncate(0),
         Fault::Truncate(40),
+        Fault::Status(500),
         Fault::Status(502),
         Fault::RetryAfter(503, 1),
         Fault::RetryAfter(429, 1),
@@ -194,6 +195,47 @@ fn a_storm_that_does_not_end_is_an_error_after_the_tries_that_were_allowed() {
         assert!(error.is_transient());
         assert_eq!(master.count("/api/v1/experiments/1"), tries);
     }
+}
+
+#[test]
+fn a_login_outlives_a_storm_and_is_refused_at_once_by_the_master() {
+    let asked = AtomicUsize::new(0);
+    let master = RawMaster::start_bare(move |_, stream| {
+        let n = asked.fetch_add(1, Ordering::SeqCst);
+        match [503, 502, 401].get(n) {
+            Some(status) => answer(stream, *status, &[], b""),
+            None => answer_json(stream, 200, LOGGED_IN),
+        }
+    });
+    let error = Determined::new(master.login_options()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
+    assert_eq!(master.requests().len(), 3);
+    Determined::new(master.login_options()).unwrap();
+}
+
+#[test]
+fn cancelling_ends_a_call_within_a_second_though_nobody_takes_the_connection() {
+    let (master, experiment) = with_running_experiment();
+    let address = master.url().replace("http://", "");
+    master.stop();
+    // The port is taken again, by a listener whose queue is full: the system does not answer any more.
+    let listener = TcpListener::bind(&address).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(50));
+    let held: Vec<TcpStream> = (0..5000).map_while(|_| connect().ok()).collect();
+    assert!(held.len() < 5000);
+    let token = CancelToken::new();
+    thread::scope(|scope| {
+        let wait = scope.spawn(|| experiment.wait_with(quickly().cancel(&token)));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!wait.is_finished());
+        let cancelled = Instant::now();
+        token.cancel();
+        let error = wait.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+        // Not at the end of the connect timeout, which is ten seconds.
+        assert!(cancelled.elapsed() < Duration::from_secs(5));
+    });
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn what_http_allows_is_read() {
     let (body, length, whole) = (EXPERIMENT, EXPERIMENT.len(), ok(EXPERIMENT));
     let bytewise: String = body.chars().map(|c| format!("1\r\n{c}\r\n")).collect();
     let with_header = |header: String| with_headers(header.as_bytes(), body.as_bytes());
-    let rows: [(&str, Vec<u8>); 13] = [
+    let rows: [(&str, Vec<u8>); 14] = [
         (
             "100 Continue first",
             format!("HTTP/1.1 100 Continue\r\n\r\n{whole}").into(),
@@ -62,6 +62,7 @@ fn what_http_allows_is_read() {
             "line feeds alone",
             format!("HTTP/1.1 200 OK\ncontent-length: {length}\n\n{body}").into(),
         ),
+        ("a byte order mark", ok(&format!("\u{feff}{body}")).into()),
         ("no reason", whole.replace("200 OK", "200").into()),
         ("201 Created", whole.replace("200 OK", "201 Created").into()),
         (

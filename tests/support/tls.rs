@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{LOGGED_IN, ME, Seen, json, options};
+use super::{LOGGED_IN, ME, Seen, answer, json, options};
 
 /// For each request, the name that the client asked for in the handshake, and its Host header.
 pub type Names = Vec<(Option<String>, Option<String>)>;
@@ -86,12 +86,16 @@ fn serve_tls(stream: TcpStream, config: Arc<ServerConfig>, names: &Mutex<Names>)
             .lock()
             .unwrap()
             .push((asked, seen.header("host").map(str::to_owned)));
-        let body = if seen.path().ends_with("login") {
-            LOGGED_IN
-        } else {
-            ME
+        let stream = reader.get_mut();
+        let answered = match seen.path() {
+            path if path.ends_with("login") => json(stream, 200, LOGGED_IN),
+            "/downgrade/api/v1/me" => {
+                let plain = format!("http://{}/", seen.header("host").unwrap_or_default());
+                answer(stream, 302, &[("location", &plain)], b"")
+            }
+            _ => json(stream, 200, ME),
         };
-        if json(reader.get_mut(), 200, body).is_err() {
+        if answered.is_err() {
             break;
         }
     }
