@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// ```
 /// # let master = determined::testing::MockMaster::start();
-/// # let experiment = master.experiment();
+/// # let experiment = master.experiment().create();
 /// use determined::{CancelToken, ErrorKind, WaitOptions};
 ///
 /// let token = CancelToken::new();

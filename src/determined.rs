@@ -150,7 +150,7 @@ impl Determined {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let id = master.experiment().id;
+    /// # let id = master.experiment().create().id;
     /// let experiment = client.get_experiment(id)?;
     /// assert_eq!(experiment.state.to_string(), "COMPLETED");
     /// # Ok::<(), determined::Error>(())
@@ -169,7 +169,7 @@ impl Determined {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # master.experiment();
+    /// # master.experiment().create();
     /// for experiment in client.list_experiments()? {
     ///     println!("{} {}", experiment.id, experiment.name);
     /// }
@@ -190,7 +190,7 @@ impl Determined {
     ///
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # master.experiment();
+    /// # master.experiment().create();
     /// let completed = ExperimentQuery::new().states([ExperimentState::Completed]);
     /// assert_eq!(client.list_experiments_with(completed)?.len(), 1);
     /// # Ok::<(), determined::Error>(())
@@ -210,7 +210,7 @@ impl Determined {
     ///
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # master.experiment();
+    /// # master.experiment().create();
     /// for experiment in client.iter_experiments_with(ExperimentQuery::new().page_size(50))? {
     ///     println!("{}", experiment?.name);
     /// }
@@ -229,7 +229,7 @@ impl Determined {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let id = master.experiment().await_first_trial()?.id;
+    /// # let id = master.experiment().create().await_first_trial()?.id;
     /// println!("{:?}", client.get_trial(id)?.hparams);
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -249,7 +249,7 @@ impl Determined {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// let trial_ids = experiment.get_trials()?.into_iter().map(|trial| trial.id);
     /// for report in client.iter_trials_metrics(trial_ids, "validation")? {
     ///     let report = report?;
@@ -279,7 +279,7 @@ impl Determined {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let uuid = master.experiment().top_checkpoint()?.uuid;
+    /// # let uuid = master.experiment().create().top_checkpoint()?.uuid;
     /// let checkpoint = client.get_checkpoint(&uuid)?;
     /// assert_eq!(checkpoint.resources["sub/w.bin"], 2048);
     /// # Ok::<(), determined::Error>(())

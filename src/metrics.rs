@@ -43,7 +43,7 @@ impl TrialMetrics {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// for report in trial.iter_metrics("validation")? {
     ///     let report = report?;
     ///     println!("{}: {:?}", report.steps_completed, report.metric("val_loss"));
@@ -208,7 +208,7 @@ impl Trial {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// let losses: Vec<f64> = trial
     ///     .iter_metrics("training")?
     ///     .filter_map(|report| report.map(|report| report.metric("loss")).transpose())
@@ -238,7 +238,7 @@ impl Checkpoint {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let checkpoint = master.experiment().top_checkpoint()?;
+    /// # let checkpoint = master.experiment().create().top_checkpoint()?;
     /// for report in checkpoint.iter_metrics(None)? {
     ///     println!("{:?}", report?.metrics);
     /// }

@@ -20,7 +20,7 @@ use crate::wire::{OrderBy, lenient, time};
 /// ```
 /// # let master = determined::testing::MockMaster::start();
 /// # let client = master.determined();
-/// # let experiment = master.experiment();
+/// # let experiment = master.experiment().create();
 /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
 /// # let model = client.create_model("iris")?;
 /// let best = experiment.top_checkpoint()?;
@@ -160,7 +160,7 @@ impl ModelVersion {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// let mut version = model.register_version(&uuid)?;
@@ -188,7 +188,7 @@ impl ModelVersion {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// let mut version = model.register_version(&uuid)?;
@@ -210,7 +210,7 @@ impl ModelVersion {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// let mut version = model.register_version(&uuid)?;
@@ -235,7 +235,7 @@ impl ModelVersion {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// model.register_version(&uuid)?.delete()?;

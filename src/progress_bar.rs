@@ -30,7 +30,7 @@ mod sealed {
 /// use determined::{DownloadOptions, WaitOptions, progress_bar};
 ///
 /// # let master = determined::testing::MockMaster::start();
-/// # let experiment = master.experiment();
+/// # let experiment = master.experiment().create();
 /// # let directory = tempfile::tempdir().expect("a temporary directory");
 /// experiment.wait_with(WaitOptions::new().on_progress(progress_bar("wait")))?;
 /// let best = experiment.top_checkpoint()?;

@@ -231,7 +231,7 @@ impl Trial {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut trial = master.experiment().await_first_trial()?;
+    /// # let mut trial = master.experiment().create().await_first_trial()?;
     /// trial.reload()?;
     /// assert_eq!((trial.state.to_string().as_str(), trial.total_batches_processed), ("COMPLETED", 5));
     /// # Ok::<(), determined::Error>(())
@@ -249,7 +249,7 @@ impl Trial {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// assert_eq!(trial.get_experiment()?.name, "example");
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -266,7 +266,7 @@ impl Trial {
     /// ```
     /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
     /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// trial.kill()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -297,7 +297,7 @@ impl Trial {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// println!("{}", trial.top_checkpoint()?.uuid);
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -318,7 +318,7 @@ impl Trial {
     /// use determined::MetricOrder;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// let order = MetricOrder::new().sort_by("acc").smaller_is_better(false);
     /// println!("{}", trial.top_checkpoint_with(order)?.uuid);
     /// # Ok::<(), determined::Error>(())
@@ -341,7 +341,7 @@ impl Trial {
     /// use determined::CheckpointChoice;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// let latest = trial.select_checkpoint(CheckpointChoice::Latest)?;
     /// assert_eq!(latest.metadata["steps_completed"], 5);
     /// # Ok::<(), determined::Error>(())
@@ -374,7 +374,7 @@ impl Trial {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// assert_eq!(trial.get_checkpoints()?[0].uuid, trial.top_checkpoint()?.uuid);
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -393,7 +393,7 @@ impl Trial {
     /// use determined::{CheckpointQuery, OrderBy};
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// let most_accurate_first = CheckpointQuery::new().sort_by("acc").order_by(OrderBy::Descending);
     /// let best_two = trial.get_checkpoints_with(most_accurate_first.max_results(2))?;
     /// assert_eq!(best_two.len(), 2);
@@ -417,7 +417,7 @@ impl Trial {
     /// use determined::CheckpointQuery;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// for checkpoint in trial.iter_checkpoints_with(CheckpointQuery::new().page_size(20))? {
     ///     println!("{}", checkpoint?.uuid);
     /// }

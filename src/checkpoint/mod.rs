@@ -136,7 +136,7 @@ impl Checkpoint {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
+    /// # let mut checkpoint = master.experiment().create().top_checkpoint()?;
     /// checkpoint.reload()?;
     /// assert_eq!(checkpoint.state.to_string(), "COMPLETED");
     /// # Ok::<(), determined::Error>(())
@@ -159,7 +159,7 @@ impl Checkpoint {
     /// use serde_json::json;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
+    /// # let mut checkpoint = master.experiment().create().top_checkpoint()?;
     /// checkpoint.add_metadata(json!({"reviewed": true}))?;
     /// assert_eq!(checkpoint.metadata["reviewed"], true);
     /// # Ok::<(), determined::Error>(())
@@ -183,7 +183,7 @@ impl Checkpoint {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
+    /// # let mut checkpoint = master.experiment().create().top_checkpoint()?;
     /// checkpoint.remove_metadata(["note"])?;
     /// assert!(!checkpoint.metadata.contains_key("note"));
     /// # Ok::<(), determined::Error>(())
@@ -234,7 +234,7 @@ impl Checkpoint {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let checkpoint = master.experiment().top_checkpoint()?;
+    /// # let checkpoint = master.experiment().create().top_checkpoint()?;
     /// # let directory = tempfile::tempdir().expect("a temporary directory");
     /// # let path = directory.path().join("metadata.json");
     /// checkpoint.write_metadata_file(&path)?;
@@ -266,7 +266,7 @@ impl Checkpoint {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let checkpoint = master.experiment().top_checkpoint()?;
+    /// # let checkpoint = master.experiment().create().top_checkpoint()?;
     /// checkpoint.delete()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -284,7 +284,7 @@ impl Checkpoint {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
+    /// # let mut checkpoint = master.experiment().create().top_checkpoint()?;
     /// use determined::{CheckpointState, DeleteOptions};
     /// use std::time::Duration;
     ///
@@ -323,7 +323,7 @@ impl Checkpoint {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
+    /// # let mut checkpoint = master.experiment().create().top_checkpoint()?;
     /// checkpoint.remove_files(["sub/**"])?;
     /// # checkpoint.reload()?;
     /// assert!(!checkpoint.resources.contains_key("sub/w.bin"));
@@ -345,7 +345,7 @@ impl Checkpoint {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut checkpoint = master.experiment().top_checkpoint()?;
+    /// # let mut checkpoint = master.experiment().create().top_checkpoint()?;
     /// use determined::DeleteOptions;
     /// use std::time::Duration;
     ///
@@ -389,7 +389,7 @@ impl Checkpoint {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let checkpoint = master.experiment().top_checkpoint()?;
+    /// # let checkpoint = master.experiment().create().top_checkpoint()?;
     /// # use determined::ErrorKind;
     /// let error = checkpoint.get_pachyderm_commit().unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::InvalidInput); // it was not trained with data from Pachyderm

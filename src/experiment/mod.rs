@@ -171,7 +171,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// let best = experiment.top_checkpoint()?;
     /// println!("{} {:?}", best.uuid, best.training.and_then(|training| training.metric("val_loss")));
     /// # Ok::<(), determined::Error>(())
@@ -193,7 +193,7 @@ impl Experiment {
     /// use determined::MetricOrder;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// let order = MetricOrder::new().sort_by("acc").smaller_is_better(false);
     /// println!("{}", experiment.top_checkpoint_with(order)?.uuid);
     /// # Ok::<(), determined::Error>(())
@@ -216,7 +216,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// for checkpoint in experiment.top_n_checkpoints(3)? {
     ///     println!("{} of {:?}", checkpoint.uuid, checkpoint.training.map(|training| training.hparams));
     /// }
@@ -238,7 +238,7 @@ impl Experiment {
     /// use determined::MetricOrder;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// let order = MetricOrder::new().sort_by("acc").smaller_is_better(false);
     /// assert_eq!(experiment.top_n_checkpoints_with(3, order)?.len(), 2); // one of each trial
     /// # Ok::<(), determined::Error>(())
@@ -266,7 +266,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// assert_eq!(experiment.list_checkpoints()?[0].uuid, experiment.top_checkpoint()?.uuid);
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -285,7 +285,7 @@ impl Experiment {
     /// use determined::{CheckpointQuery, CheckpointSortBy, OrderBy};
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// let newest_first = CheckpointQuery::new().sort_by(CheckpointSortBy::EndTime).order_by(OrderBy::Descending);
     /// let newest = experiment.list_checkpoints_with(newest_first.max_results(1))?;
     /// assert_eq!(newest[0].metadata["steps_completed"], 5);
@@ -308,7 +308,7 @@ impl Experiment {
     /// use determined::CheckpointQuery;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// for checkpoint in experiment.iter_checkpoints_with(CheckpointQuery::new().page_size(20))? {
     ///     println!("{}", checkpoint?.uuid);
     /// }
@@ -330,7 +330,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// for trial in experiment.get_trials()? {
     ///     println!("{} {:?}", trial.id, trial.hparams);
     /// }
@@ -351,7 +351,7 @@ impl Experiment {
     /// use determined::{TrialQuery, TrialSortBy};
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// let best_first = experiment.get_trials_with(TrialQuery::new().sort_by(TrialSortBy::BestValidationMetric))?;
     /// assert_eq!(best_first[0].hparams["decay"], 0.5);
     /// # Ok::<(), determined::Error>(())
@@ -371,7 +371,7 @@ impl Experiment {
     /// use determined::TrialQuery;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// for trial in experiment.iter_trials_with(TrialQuery::new().page_size(20))? {
     ///     println!("{}", trial?.id);
     /// }
@@ -393,7 +393,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment();
+    /// # let mut experiment = master.experiment().create();
     /// experiment.reload()?;
     /// assert_eq!(experiment.progress, Some(1.0));
     /// # Ok::<(), determined::Error>(())
@@ -414,7 +414,7 @@ impl Experiment {
     /// ```
     /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
     /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # experiment.pause()?;
     /// experiment.activate()?;
     /// # Ok::<(), determined::Error>(())
@@ -437,7 +437,7 @@ impl Experiment {
     /// ```
     /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
     /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
-    /// # let mut experiment = master.experiment();
+    /// # let mut experiment = master.experiment().create();
     /// experiment.pause()?;
     /// experiment.reload()?;
     /// assert_eq!(experiment.state.to_string(), "PAUSED");
@@ -457,7 +457,7 @@ impl Experiment {
     /// ```
     /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
     /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// experiment.cancel()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -474,7 +474,7 @@ impl Experiment {
     /// ```
     /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
     /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// experiment.kill()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -490,7 +490,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment();
+    /// # let mut experiment = master.experiment().create();
     /// experiment.archive()?;
     /// assert!(experiment.archived);
     /// # Ok::<(), determined::Error>(())
@@ -509,7 +509,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment();
+    /// # let mut experiment = master.experiment().create();
     /// # experiment.archive()?;
     /// experiment.unarchive()?;
     /// assert!(!experiment.archived);
@@ -540,7 +540,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// experiment.delete()?;
     /// assert_eq!(experiment.wait()?.to_string(), "DELETED");
     /// # Ok::<(), determined::Error>(())
@@ -594,7 +594,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// experiment.delete_tensorboard_files()?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -616,7 +616,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # use determined::ErrorKind;
     /// let error = experiment.get_pachyderm_config().unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::InvalidInput); // this experiment has nothing to do with Pachyderm
@@ -647,7 +647,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment();
+    /// # let mut experiment = master.experiment().create();
     /// experiment.set_name("baseline")?;
     /// assert_eq!(experiment.name, "baseline");
     /// # Ok::<(), determined::Error>(())
@@ -665,7 +665,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment();
+    /// # let mut experiment = master.experiment().create();
     /// experiment.set_description("without augmentation")?;
     /// assert_eq!(experiment.description, "without augmentation");
     /// # Ok::<(), determined::Error>(())
@@ -683,7 +683,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment();
+    /// # let mut experiment = master.experiment().create();
     /// experiment.set_notes("the loss explodes at step 300")?;
     /// assert_eq!(experiment.notes.as_deref(), Some("the loss explodes at step 300"));
     /// # Ok::<(), determined::Error>(())
@@ -701,7 +701,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment();
+    /// # let mut experiment = master.experiment().create();
     /// experiment.set_labels(["baseline", "vision"])?;
     /// assert_eq!(experiment.labels.len(), 2);
     /// # Ok::<(), determined::Error>(())
@@ -724,7 +724,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment();
+    /// # let mut experiment = master.experiment().create();
     /// experiment.add_label("baseline")?;
     /// assert!(experiment.labels.contains(&"baseline".to_owned()));
     /// # Ok::<(), determined::Error>(())
@@ -757,7 +757,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment();
+    /// # let mut experiment = master.experiment().create();
     /// # experiment.add_label("baseline")?;
     /// experiment.remove_label("baseline")?;
     /// assert!(experiment.labels.is_empty());

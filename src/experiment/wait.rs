@@ -135,7 +135,7 @@ impl Experiment {
     /// use determined::ExperimentState;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// if experiment.wait()? == ExperimentState::Completed {
     ///     println!("{}", experiment.top_checkpoint()?.uuid);
     /// }
@@ -161,7 +161,7 @@ impl Experiment {
     /// use determined::WaitOptions;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// let state = experiment.wait_with(WaitOptions::new().interval(Duration::from_secs(1)))?;
     /// assert!(state.is_terminal());
     /// # Ok::<(), determined::Error>(())
@@ -184,7 +184,7 @@ impl Experiment {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// let trial = experiment.await_first_trial()?;
     /// assert_eq!(trial.experiment_id, experiment.id);
     /// # Ok::<(), determined::Error>(())
@@ -206,7 +206,7 @@ impl Experiment {
     /// use determined::WaitOptions;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// let trial = experiment.await_first_trial_with(WaitOptions::new().timeout(Duration::from_secs(60)))?;
     /// assert_eq!(trial.experiment_id, experiment.id);
     /// # Ok::<(), determined::Error>(())

@@ -19,7 +19,7 @@ use crate::session::decode;
 ///
 /// ```
 /// # let master = determined::testing::MockMaster::start();
-/// # let trial = master.experiment().await_first_trial()?;
+/// # let trial = master.experiment().create().await_first_trial()?;
 /// for entry in trial.logs()? {
 ///     let entry = entry?;
 ///     if entry.stdtype() == Some("stderr") {

@@ -314,7 +314,7 @@ impl Trial {
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// for entry in trial.logs()? {
     ///     print!("{}", entry?);
     /// }
@@ -339,7 +339,7 @@ impl Trial {
     /// use determined::LogOptions;
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let trial = master.experiment().await_first_trial()?;
+    /// # let trial = master.experiment().create().await_first_trial()?;
     /// for entry in trial.logs_with(LogOptions::new().follow(true))? {
     ///     print!("{}", entry?); // until the trial has ended
     /// }

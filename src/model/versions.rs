@@ -19,7 +19,7 @@ impl Model {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// # model.register_version(&uuid)?;
@@ -48,7 +48,7 @@ impl Model {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// assert!(model.latest_version()?.is_none());
@@ -78,7 +78,7 @@ impl Model {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// # model.register_version(&uuid)?;
@@ -102,7 +102,7 @@ impl Model {
     /// # use determined::{ModelVersionQuery, OrderBy};
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// # model.register_version(&uuid)?;
@@ -125,7 +125,7 @@ impl Model {
     /// # use determined::ModelVersionQuery;
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// # model.register_version(&uuid)?;
@@ -164,7 +164,7 @@ impl Model {
     /// ```
     /// # let master = determined::testing::MockMaster::start();
     /// # let client = master.determined();
-    /// # let experiment = master.experiment();
+    /// # let experiment = master.experiment().create();
     /// # let uuid = experiment.list_checkpoints()?[0].uuid.clone();
     /// # let model = client.create_model("iris")?;
     /// let best = experiment.top_checkpoint()?;

@@ -192,7 +192,7 @@ impl Checkpoint {
     /// use determined::{DownloadMode, DownloadOptions};
     ///
     /// # let master = determined::testing::MockMaster::start();
-    /// # let checkpoint = master.experiment().top_checkpoint()?;
+    /// # let checkpoint = master.experiment().create().top_checkpoint()?;
     /// # let directory = tempfile::tempdir().expect("a temporary directory");
     /// # let best = directory.path().join("best");
     /// let path = checkpoint.download_with(DownloadOptions::new().path(best).mode(DownloadMode::Master))?;

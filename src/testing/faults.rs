@@ -3,6 +3,7 @@
 use super::http::{Damage, Request, Response};
 use super::wire::like;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,9 @@ pub(super) struct Traffic {
 struct Inner {
     requests: Vec<RecordedRequest>,
     orders: Vec<Order>,
+    /// The clients whose requests count for nothing, by the end of their `User-Agent`.
+    hushed: BTreeSet<String>,
+    last_hushed: u64,
 }
 
 impl Traffic {
@@ -100,9 +104,26 @@ impl Traffic {
         self.lock().requests.clear();
     }
 
+    /// A name for a client whose requests are neither written down nor go wrong until it is dropped.
+    pub(super) fn hush(&self) -> Hush<'_> {
+        let mut inner = self.lock();
+        inner.last_hushed += 1;
+        let name = format!("seed-{}", inner.last_hushed);
+        inner.hushed.insert(name.clone());
+        Hush {
+            traffic: self,
+            name,
+        }
+    }
+
     /// Writes the request down and says what is to go wrong with it.
     pub(super) fn take(&self, request: &Request) -> Option<Fault> {
         let mut inner = self.lock();
+        let agent = request.header("user-agent").unwrap_or("");
+        let name = agent.rsplit(' ').next().unwrap_or(agent);
+        if inner.hushed.contains(name) {
+            return None;
+        }
         inner.requests.push(RecordedRequest {
             method: request.method.clone(),
             path: request.path.clone(),
@@ -116,6 +137,25 @@ impl Traffic {
             .find(|order| order.left > 0 && concerns(&order.path, request))?;
         order.left -= 1;
         Some(order.fault.clone())
+    }
+}
+
+/// A client whose requests count for nothing, as long as this is there.
+pub(super) struct Hush<'a> {
+    traffic: &'a Traffic,
+    name: String,
+}
+
+impl Hush<'_> {
+    /// What must stand at the end of its `User-Agent`.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Hush<'_> {
+    fn drop(&mut self) {
+        self.traffic.lock().hushed.remove(&self.name);
     }
 }
 

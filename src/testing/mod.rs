@@ -25,6 +25,7 @@ mod pools;
 mod projects;
 mod router;
 mod searcher;
+mod seeds;
 mod simulation;
 mod state;
 mod trials;
@@ -35,9 +36,10 @@ mod workspaces;
 
 pub use clock::Clock;
 pub use faults::{Fault, RecordedRequest};
+pub use seeds::{ExperimentSeed, ModelSeed, UserSeed, WorkspaceSeed};
 pub use simulation::{SimulatedTrial, TrialScript};
 
-use crate::{Determined, Experiment, LoginOptions, ModelDefinition, Proxy, TokenStore};
+use crate::{Determined, LoginOptions, Proxy, TokenStore};
 use faults::Traffic;
 use folder::Folder;
 use http::{Damage, Request, Response, Server, Service};
@@ -255,41 +257,6 @@ impl MockMaster {
         match Determined::new(self.login_options()) {
             Ok(client) => client,
             Err(error) => panic!("the login to the mock master failed: {error}"),
-        }
-    }
-
-    /// An experiment that `determined` has submitted: a grid search of two trials, each with five steps and three checkpoints, by `val_loss`.
-    ///
-    /// By [`Clock::Instant`] it has ended when the next call is answered.
-    ///
-    /// ```
-    /// use determined::testing::MockMaster;
-    ///
-    /// let master = MockMaster::start();
-    /// let experiment = master.experiment();
-    /// assert_eq!(experiment.get_trials()?.len(), 2);
-    /// assert_eq!(experiment.list_checkpoints()?.len(), 6);
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If it cannot be submitted, because a fault was ordered for that for instance.
-    #[track_caller]
-    pub fn experiment(&self) -> Experiment {
-        let config = serde_json::json!({
-            "name": "example",
-            "entrypoint": "python3 train.py",
-            "hyperparameters": {"decay": {"type": "categorical", "vals": [0.5, 0.8]}},
-            "searcher": {"name": "grid", "metric": "val_loss"},
-            "checkpoint_storage": {"save_trial_best": 3},
-        });
-        match self
-            .determined()
-            .create_experiment(config, ModelDefinition::none())
-        {
-            Ok(experiment) => experiment,
-            Err(error) => panic!("the mock master did not take an experiment: {error}"),
         }
     }
 

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::http::Response;
 use super::router::{Answer, Call, Route};
 use super::searcher::Searcher;
+use super::simulation::Model;
 use super::state::State;
 use super::trials::{Stage, Trial};
 use super::wire;
@@ -81,7 +82,6 @@ impl RunState {
     }
 }
 
-#[derive(Debug)]
 pub(super) struct Experiment {
     pub(super) id: i32,
     pub(super) owner: i32,
@@ -102,6 +102,8 @@ pub(super) struct Experiment {
     pub(super) trials: Vec<i32>,
     pub(super) searcher: Searcher,
     pub(super) model_definition: ModelDefinition,
+    /// What its trials do, if it is not what the master's model says.
+    pub(super) script: Option<Model>,
 }
 
 /// What a new experiment is made of.
@@ -211,7 +213,15 @@ impl State {
             progress: 0.0,
             trials: Vec::new(),
             model_definition: new.model_definition,
+            script: None,
         })
+    }
+
+    /// Says what the trials of an experiment do, before they do it.
+    pub(super) fn script_experiment(&mut self, id: i32, script: Model) {
+        if let Some(experiment) = self.experiments.get_mut(id) {
+            experiment.script = Some(script);
+        }
     }
 
     fn trials_of(&self, experiment: &Experiment) -> impl Iterator<Item = &Trial> {

@@ -47,6 +47,25 @@ pub(super) fn script(trial: &SimulatedTrial) -> TrialScript {
     script
 }
 
+/// Validates metrics with these values, one a step, and stores a checkpoint at each step.
+pub(in crate::testing) fn script_of_metrics(metrics: &[(String, Vec<f64>)]) -> TrialScript {
+    let steps = metrics.iter().map(|(_, values)| values.len()).max();
+    let steps = i32::try_from(steps.unwrap_or(0)).unwrap_or(i32::MAX);
+    (1..=steps).fold(TrialScript::new(), |script, step| {
+        let of_step = |values: &Vec<f64>| values.get(step as usize - 1).copied();
+        let values: BTreeMap<&str, f64> = metrics
+            .iter()
+            .filter_map(|(name, values)| Some((name.as_str(), of_step(values)?)))
+            .collect();
+        let loss = values.values().next().copied().unwrap_or_default();
+        let script = script
+            .wait(Duration::from_millis(200))
+            .validation(step, values)
+            .progress(f64::from(step) / f64::from(steps));
+        checkpoint(script, step, loss)
+    })
+}
+
 fn checkpoint(script: TrialScript, step: i32, loss: f64) -> TrialScript {
     let mut weights = [0; 2048];
     fill_randomly(&mut weights);

@@ -9,7 +9,8 @@ mod queue;
 mod run;
 mod script;
 
-pub(super) use script::{Action, Line};
+pub(super) use default_model::script_of_metrics;
+pub(super) use script::{Action, Line, object};
 pub use script::{SimulatedTrial, TrialScript};
 
 use super::clock::Moment;

@@ -32,7 +32,7 @@ impl State {
                 restarts: trial.restarts,
                 files: Arc::clone(&experiment.model_definition.files),
             };
-            let model = Arc::clone(&self.model);
+            let model = Arc::clone(experiment.script.as_ref().unwrap_or(&self.model));
             actions.extend(model(&simulated).actions);
         }
         if let Some(trial) = self.trials.get_mut(id) {
