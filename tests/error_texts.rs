@@ -477,7 +477,7 @@ fn there_is_no_such_thing() {
 #[test]
 fn no_checkpoint_can_be_used() {
     let master = MockMaster::start();
-    let experiment = master.experiment();
+    let experiment = master.experiment().create();
     let by_accuracy = MetricOrder::new()
         .sort_by("accuracy")
         .smaller_is_better(false);
@@ -509,7 +509,7 @@ fn no_checkpoint_can_be_used() {
 
     let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
     says(
-        master.experiment().top_checkpoint(),
+        master.experiment().create().top_checkpoint(),
         ErrorKind::CheckpointUnavailable,
         &[],
         "could not get the best checkpoint of experiment 1: it has no completed checkpoint; if it has run, its state and the logs() of its \
@@ -520,7 +520,7 @@ fn no_checkpoint_can_be_used() {
 #[test]
 fn a_wait_ends_without_an_end() {
     let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
-    let experiment = master.experiment();
+    let experiment = master.experiment().create();
     says(
         experiment.wait_with(WaitOptions::new().timeout(Duration::from_millis(50))),
         ErrorKind::WaitTimeout,
