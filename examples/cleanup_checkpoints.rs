@@ -20,9 +20,12 @@ fn main() -> Result<()> {
     let trials = experiment.get_trials()?.len();
     let best = experiment.top_n_checkpoints(trials)?;
     let kept: HashSet<&str> = best.iter().map(|best| best.uuid.as_str()).collect();
+    // Where no checkpoint of a trial has the metric, none is worse than another.
+    let judged: HashSet<i32> = best.iter().filter_map(trial_id).collect();
     let mut freed = 0;
     for checkpoint in experiment.list_checkpoints()? {
-        if kept.contains(checkpoint.uuid.as_str()) {
+        let is_judged = trial_id(&checkpoint).is_some_and(|id| judged.contains(&id));
+        if kept.contains(checkpoint.uuid.as_str()) || !is_judged {
             println!("keep    {} {:>8} bytes", checkpoint.uuid, size(&checkpoint));
             continue;
         }
@@ -40,6 +43,10 @@ fn main() -> Result<()> {
     };
     println!("{freed} bytes {done}");
     Ok(())
+}
+
+fn trial_id(checkpoint: &Checkpoint) -> Option<i32> {
+    Some(checkpoint.training.as_ref()?.trial_id)
 }
 
 fn size(checkpoint: &Checkpoint) -> u64 {

@@ -78,12 +78,12 @@ pub(crate) fn delete(
 ) -> Result<()> {
     let doing = format!("delete {key} {name:?}");
     let session = session.cancellable(options.cancel.as_ref());
-    let is_gone: bool = session
+    let is_gone: Option<bool> = session
         .delete(route)
         .doing(doing.clone())
         .fetch_field("completed")?;
     match options.wait {
-        Some(limit) if !is_gone => {
+        Some(limit) if is_gone != Some(true) => {
             wait_until_gone(&session, route, key, limit).map_err(|error| error.doing(doing))
         }
         _ => Ok(()),

@@ -174,13 +174,13 @@ pub(crate) fn of_trials(
 
 /// The reports that were made about a checkpoint, or a version of a model, by the request without its query.
 pub(crate) fn of_source(request: Request, group: Option<&str>) -> Result<MetricReports> {
-    let reports: Vec<TrialMetrics> = request
+    let reports: Option<Vec<TrialMetrics>> = request
         .query("trialSourceInfoType", "TRIAL_SOURCE_INFO_TYPE_INFERENCE")
         .query_some("metricGroup", group)
         .fetch_field("metrics")?;
     Ok(MetricReports {
         lines: None,
-        batch: reports.into_iter(),
+        batch: reports.unwrap_or_default().into_iter(),
     })
 }
 

@@ -57,7 +57,7 @@ sort_enum! {
         Id = "SORT_BY_ID",
         /// When it started.
         StartTime = "SORT_BY_START_TIME",
-        /// When it ended.
+        /// When it ended; descending, those that have not ended come first.
         EndTime = "SORT_BY_END_TIME",
         /// The state.
         State = "SORT_BY_STATE",

@@ -205,6 +205,57 @@ fn a_list_sends_its_filters_and_knows_what_active_means() -> Result<()> {
 }
 
 #[test]
+fn a_label_with_a_comma_is_looked_for_here() -> Result<()> {
+    let master = RawMaster::start(|_, stream| {
+        let body = json!({
+            "experiments": [
+                {"id": 1, "labels": ["x", "a", "b"]},
+                {"id": 2, "labels": ["x", "a,b"]},
+                {"id": 3, "labels": null},
+            ],
+            "pagination": {"endIndex": 3, "total": 3},
+        });
+        answer(stream, 200, &body.to_string())
+    });
+    let query = ExperimentQuery::new().labels(["a,b", "x"]);
+    let listed = master.client().list_experiments_with(query)?;
+    let ids: Vec<_> = listed.iter().map(|experiment| experiment.id).collect();
+    assert_eq!(ids, [2]);
+    let asked = master.requests().pop().unwrap().target;
+    assert_eq!(asked, "/api/v1/experiments?labels=x&offset=0");
+    Ok(())
+}
+
+#[test]
+fn the_configuration_here_changes_with_what_is_changed() -> Result<()> {
+    let master = RawMaster::start(|seen, stream| match seen.method.as_str() {
+        "PUT" => answer(stream, 200, r#"{"labels":["a"]}"#),
+        "DELETE" => answer(stream, 200, r#"{"labels":null}"#),
+        "PATCH" => {
+            let mut body = seen.json();
+            body["config"] = json!({"name": "old"}); // as masters do
+            answer(stream, 200, &json!({"experiment": body}).to_string())
+        }
+        _ => {
+            let body = json!({"id": 7, "name": "old", "config": {"name": "old", "labels": []}});
+            answer(stream, 200, &json!({"experiment": body}).to_string())
+        }
+    });
+    let mut experiment = master.client().get_experiment(7)?;
+    experiment.set_name("new")?;
+    experiment.set_description("d")?;
+    experiment.set_notes("n")?;
+    experiment.add_label("a")?;
+    let expected = json!({"name": "new", "description": "d", "labels": ["a"]});
+    assert_eq!(experiment.config, expected);
+    experiment.remove_label("a")?;
+    assert_eq!(experiment.config["labels"], json!([]));
+    experiment.set_labels(["b"])?;
+    assert_eq!(experiment.config["labels"], json!(["b"]));
+    Ok(())
+}
+
+#[test]
 fn a_label_goes_away_even_where_the_master_fails_to_take_it() -> Result<()> {
     let master = RawMaster::start(|seen, stream| match seen.method.as_str() {
         "DELETE" => answer(

@@ -212,7 +212,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if there is no completed checkpoint.
+    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric as a finite number.
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
@@ -228,11 +228,11 @@ impl Experiment {
 
     /// The best completed checkpoint of each trial, the best of these first, up to `limit`.
     ///
-    /// Trials whose checkpoints all lack the metric, or have it as NaN or infinite, come last. `GET /api/v1/experiments/{id}/checkpoints`.
+    /// Trials whose checkpoints all lack the metric, or have it as NaN or infinite, have none. `GET /api/v1/experiments/{id}/checkpoints`.
     ///
     /// # Errors
     ///
-    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if there is no completed checkpoint.
+    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric as a finite number.
     ///
     /// ```
     /// use determined::MetricOrder;
@@ -654,6 +654,7 @@ impl Experiment {
     /// ```
     pub fn set_name(&mut self, name: &str) -> Result<()> {
         self.name = self.patch("name", name)?.name;
+        self.configure("name", self.name.clone());
         Ok(())
     }
 
@@ -672,6 +673,7 @@ impl Experiment {
     /// ```
     pub fn set_description(&mut self, description: &str) -> Result<()> {
         self.description = self.patch("description", description)?.description;
+        self.configure("description", self.description.clone());
         Ok(())
     }
 
@@ -711,7 +713,8 @@ impl Experiment {
         for label in &labels {
             self.check_label(label)?;
         }
-        self.labels = self.patch("labels", labels)?.labels;
+        let labels = self.patch("labels", labels)?.labels;
+        self.take_labels(labels);
         Ok(())
     }
 
@@ -738,11 +741,12 @@ impl Experiment {
                 }
             });
         }
-        self.labels = self
+        let labels: Option<Vec<String>> = self
             .session
             .put(self.label_path(label))
             .doing(format!("add label {label:?} to experiment {}", self.id))
             .fetch_field("labels")?;
+        self.take_labels(labels.unwrap_or_default());
         Ok(())
     }
 
@@ -765,7 +769,7 @@ impl Experiment {
     /// ```
     pub fn remove_label(&mut self, label: &str) -> Result<()> {
         self.check_label(label)?;
-        let removed = name::fits_route(label).then(|| {
+        let removed: Option<Result<Option<Vec<String>>>> = name::fits_route(label).then(|| {
             self.session
                 .delete(self.label_path(label))
                 .doing(format!(
@@ -776,7 +780,7 @@ impl Experiment {
         });
         match removed {
             Some(Ok(labels)) => {
-                self.labels = labels;
+                self.take_labels(labels.unwrap_or_default());
                 Ok(())
             }
             Some(Err(error)) if error.status() != Some(500) => Err(error),
@@ -793,12 +797,25 @@ impl Experiment {
         let before = get(&self.session, self.id)?.labels;
         let mut labels = before.clone();
         edit(&mut labels);
-        self.labels = if labels == before {
+        let labels = if labels == before {
             labels
         } else {
             self.patch("labels", labels)?.labels
         };
+        self.take_labels(labels);
         Ok(())
+    }
+
+    fn take_labels(&mut self, labels: Vec<String>) {
+        self.configure("labels", labels.clone());
+        self.labels = labels;
+    }
+
+    /// Keeps the configuration in step: the master writes what is changed there too, but does not send it.
+    fn configure(&mut self, field: &str, value: impl Into<Value>) {
+        if let Value::Object(config) = &mut self.config {
+            config.insert(field.to_owned(), value.into());
+        }
     }
 
     fn check_label(&self, label: &str) -> Result<()> {

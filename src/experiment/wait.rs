@@ -234,14 +234,14 @@ impl Experiment {
 }
 
 fn first_trial(session: &Session, id: i32) -> Result<Option<TrialBody>> {
-    let trials: Vec<TrialBody> = session
+    let trials: Option<Vec<TrialBody>> = session
         .get(path(id, "/trials"))
         .doing(format!("list the trials of experiment {id}"))
         .query("orderBy", OrderBy::Ascending.wire())
         .query("sortBy", TrialSortBy::StartTime.wire())
         .query("limit", 1)
         .fetch_field("trials")?;
-    Ok(trials.into_iter().next())
+    Ok(trials.unwrap_or_default().into_iter().next())
 }
 
 /// One wait.
