@@ -153,30 +153,11 @@ impl CheckpointTrainingMetadata {
 
 /// The best of an owner's completed checkpoints.
 pub(crate) fn best(checkpoints: Vec<Checkpoint>, order: &MetricOrder) -> Result<Checkpoint> {
-    Ok(best_first(checkpoints, &Ranking::from(order))?.swap_remove(0))
-}
-
-/// The best completed checkpoint of each trial, the best of these first, up to `limit`. Trials without the metric have none.
-pub(crate) fn best_of_each_trial(
-    checkpoints: Vec<Checkpoint>,
-    order: &MetricOrder,
-    limit: usize,
-) -> Result<Vec<Checkpoint>> {
-    let mut checkpoints = best_first(checkpoints, &Ranking::from(order))?;
-    let mut trials = HashSet::new();
-    checkpoints.retain(|checkpoint| trials.insert(checkpoint.trial_id()));
-    checkpoints.truncate(limit);
-    Ok(checkpoints)
-}
-
-/// Those that have the metric, of which there must be some, in their order.
-fn best_first(checkpoints: Vec<Checkpoint>, ranking: &Ranking<'_>) -> Result<Vec<Checkpoint>> {
+    let ranking = Ranking::from(order);
     let mut checkpoints = some(checkpoints)?;
     ranking.sort(&mut checkpoints);
-    let count = checkpoints.partition_point(|checkpoint| ranking.merit(checkpoint).is_some());
-    if count > 0 {
-        checkpoints.truncate(count);
-        return Ok(checkpoints);
+    if ranking.merit(&checkpoints[0]).is_some() {
+        return Ok(checkpoints.swap_remove(0));
     }
     let error = Error::new(
         ErrorKind::CheckpointUnavailable,
@@ -192,6 +173,20 @@ fn best_first(checkpoints: Vec<Checkpoint>, ranking: &Ranking<'_>) -> Result<Vec
     }
     let known: Vec<&str> = known.into_iter().collect();
     Err(error.with_hint(format!("their metrics are {}", known.join(", "))))
+}
+
+/// The best completed checkpoint of each trial, the best of these first, up to `limit`. Those without the metric come last.
+pub(crate) fn best_of_each_trial(
+    checkpoints: Vec<Checkpoint>,
+    order: &MetricOrder,
+    limit: usize,
+) -> Result<Vec<Checkpoint>> {
+    let mut checkpoints = some(checkpoints)?;
+    Ranking::from(order).sort(&mut checkpoints);
+    let mut trials = HashSet::new();
+    checkpoints.retain(|checkpoint| trials.insert(checkpoint.trial_id()));
+    checkpoints.truncate(limit);
+    Ok(checkpoints)
 }
 
 /// The latest of an owner's completed checkpoints.

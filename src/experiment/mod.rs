@@ -212,7 +212,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric as a finite number.
+    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if there is no completed checkpoint.
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
@@ -228,11 +228,11 @@ impl Experiment {
 
     /// The best completed checkpoint of each trial, the best of these first, up to `limit`.
     ///
-    /// Trials whose checkpoints all lack the metric, or have it as NaN or infinite, have none. `GET /api/v1/experiments/{id}/checkpoints`.
+    /// Trials whose checkpoints all lack the metric, or have it as NaN or infinite, come last. `GET /api/v1/experiments/{id}/checkpoints`.
     ///
     /// # Errors
     ///
-    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric as a finite number.
+    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if there is no completed checkpoint.
     ///
     /// ```
     /// use determined::MetricOrder;
