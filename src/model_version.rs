@@ -73,6 +73,7 @@ pub(crate) struct ModelVersionBody {
     comment: String,
     #[serde(default, deserialize_with = "lenient")]
     notes: String,
+    #[serde(default, deserialize_with = "lenient")]
     checkpoint: CheckpointBody,
     #[serde(default, deserialize_with = "lenient")]
     metadata: Map<String, Value>,

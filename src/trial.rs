@@ -190,7 +190,7 @@ object! {
         /// The best checkpoint so far, in the master's short form; [`top_checkpoint`](Self::top_checkpoint) gives a whole one.
         pub best_checkpoint: Option<Value>,
         /// How long it has run, in seconds.
-        pub wall_clock_time: Option<f64>,
+        pub wall_clock_time: Option<f64> as "crate::wire::float",
         /// The task that runs it, and before it those that did.
         pub task_ids: Vec<String>,
         /// The size in bytes of all its checkpoints.

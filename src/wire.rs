@@ -116,6 +116,11 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     }
 }
 
+/// A number that may be missing, `null`, or one of the words of [`number`].
+pub(crate) fn float<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(number(&Value::deserialize(deserializer)?))
+}
+
 /// Metadata as a caller gives it: anything that serializes to a JSON object. What does not is an error of the call that takes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Metadata(Result<Map<String, Value>, String>);
@@ -229,7 +234,7 @@ macro_rules! object {
             pub(crate) session: $crate::session::Session,
         }
 
-        #[derive(Debug, serde::Deserialize)]
+        #[derive(Debug, Default, serde::Deserialize)]
         #[serde(rename_all = "camelCase")]
         pub(crate) struct $Body {
             $(#[serde(default, deserialize_with = $how $(, rename = $wire)?)] pub(crate) $field: $ty,)*
@@ -377,6 +382,8 @@ mod tests {
         resources: BTreeMap<String, u64>,
         #[serde(default, deserialize_with = "time")]
         at: Option<jiff::Timestamp>,
+        #[serde(default, deserialize_with = "float")]
+        part: Option<f64>,
     }
 
     fn sample(value: Value) -> Sample {
@@ -385,14 +392,19 @@ mod tests {
 
     #[test]
     fn missing_and_null_fields_become_defaults() {
-        let nulls =
-            json!({"state": null, "names": null, "size": null, "resources": null, "at": null});
+        let nulls = json!({"state": null, "names": null, "size": null, "resources": null, "at": null, "part": null});
         for value in [json!({}), nulls] {
             let sample = sample(value);
             assert_eq!(sample.state, Light::default());
             assert!(sample.names.is_empty() && sample.resources.is_empty());
-            assert_eq!((sample.size, sample.at), (0, None));
+            assert_eq!((sample.size, sample.at, sample.part), (0, None, None));
         }
+    }
+
+    #[test]
+    fn a_float_may_be_a_word() {
+        assert_eq!(sample(json!({"part": 0.5})).part, Some(0.5));
+        assert!(sample(json!({"part": "NaN"})).part.unwrap().is_nan());
     }
 
     #[test]

@@ -540,10 +540,16 @@ fn what_cannot_be_meant_is_refused_before_anything_is_sent() {
 #[test]
 fn what_an_older_master_leaves_out_is_none_or_empty() {
     let bare = json!({"model": {"id": 1, "name": "iris", "labels": null, "metadata": null}});
-    let master = master(vec![("GET /api/v1/models/1", 200, bare)]);
+    let versions = json!({"modelVersions": [{"version": 2, "checkpoint": null}, {"version": 1}]});
+    let list = "GET /api/v1/models/iris/versions?offset=0&orderBy=ORDER_BY_DESC";
+    let master = master(vec![
+        ("GET /api/v1/models/1", 200, bare),
+        (list, 200, versions),
+    ]);
     let model = master.client().get_model(1).unwrap();
     assert_eq!((model.workspace_id, model.creation_time), (None, None));
     assert!(model.labels.is_empty() && model.metadata.is_empty());
+    assert_eq!(model.get_versions().unwrap()[1].model_version, 1);
 }
 
 #[test]

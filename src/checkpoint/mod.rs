@@ -14,7 +14,7 @@ use crate::deletion::DeleteOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{Session, route};
 use crate::whole_file::WholeFile;
-use crate::wire::{Metadata, lenient, number, object, state_enum};
+use crate::wire::{Metadata, float, lenient, number, object, state_enum};
 
 pub use best::MetricOrder;
 pub(crate) use best::{best, best_of_each_trial, latest};
@@ -89,7 +89,7 @@ pub struct CheckpointTrainingMetadata {
     #[serde(default, deserialize_with = "lenient")]
     pub training_metrics: Map<String, Value>,
     /// The value of the metric that the experiment's searcher looks at. `None` without a validation at this step.
-    #[serde(default, deserialize_with = "word_or_number")]
+    #[serde(default, deserialize_with = "float")]
     pub searcher_metric: Option<f64>,
 }
 
@@ -106,10 +106,6 @@ fn training<'de, D: Deserializer<'de>>(
 ) -> Result<Option<CheckpointTrainingMetadata>, D::Error> {
     let training = Option::<CheckpointTrainingMetadata>::deserialize(deserializer)?;
     Ok(training.filter(|training| training.trial_id != 0))
-}
-
-fn word_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    Ok(number(&Value::deserialize(deserializer)?))
 }
 
 pub(crate) fn get(session: &Session, uuid: &str) -> Result<Checkpoint> {

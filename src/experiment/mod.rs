@@ -100,7 +100,7 @@ object! {
         /// Whether it is archived.
         pub archived: bool,
         /// How far it has come, from 0 to 1, where that is known.
-        pub progress: Option<f64>,
+        pub progress: Option<f64> as "crate::wire::float",
         /// The project that holds it.
         pub project_id: i32,
         /// The name of that project.

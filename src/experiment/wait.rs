@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Observer;
 use crate::session::Session;
 use crate::trial::{Trial, TrialBody, TrialSortBy};
-use crate::wire::{OrderBy, lenient};
+use crate::wire::{OrderBy, float, lenient};
 
 /// How often [`Experiment::wait`] asks.
 const WAIT_INTERVAL: Duration = Duration::from_secs(5);
@@ -120,7 +120,7 @@ impl WaitOptions {
 struct Look {
     #[serde(default, deserialize_with = "lenient")]
     state: ExperimentState,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "float")]
     progress: Option<f64>,
 }
 
