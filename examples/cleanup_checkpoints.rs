@@ -21,10 +21,11 @@ fn main() -> Result<()> {
     let best = experiment.top_n_checkpoints(trials)?;
     let kept: HashSet<&str> = best.iter().map(|best| best.uuid.as_str()).collect();
     // Where no checkpoint of a trial has the metric, none is worse than another.
-    let judged: HashSet<i32> = best.iter().filter_map(trial_id).collect();
+    let judged: HashSet<i32> = best.iter().filter_map(trial_with_metric).collect();
     let mut freed = 0;
     for checkpoint in experiment.list_checkpoints()? {
-        let is_judged = trial_id(&checkpoint).is_some_and(|id| judged.contains(&id));
+        let training = checkpoint.training.as_ref();
+        let is_judged = training.is_some_and(|training| judged.contains(&training.trial_id));
         if kept.contains(checkpoint.uuid.as_str()) || !is_judged {
             println!("keep    {} {:>8} bytes", checkpoint.uuid, size(&checkpoint));
             continue;
@@ -45,8 +46,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn trial_id(checkpoint: &Checkpoint) -> Option<i32> {
-    Some(checkpoint.training.as_ref()?.trial_id)
+fn trial_with_metric(checkpoint: &Checkpoint) -> Option<i32> {
+    let training = checkpoint.training.as_ref()?;
+    training.searcher_metric.filter(|value| value.is_finite())?;
+    Some(training.trial_id)
 }
 
 fn size(checkpoint: &Checkpoint) -> u64 {
