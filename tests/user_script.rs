@@ -56,3 +56,12 @@ fn nothing_is_downloaded_when_the_registry_is_out_of_order() {
         ("POST", "/api/v1/models/iris/versions")
     );
 }
+
+#[test]
+fn the_guide_shows_this_file() {
+    let shown = include_str!("../docs/testing.md");
+    let this = include_str!("user_script.rs");
+    let (_, code) = this.split_once("\n\n").unwrap();
+    let (code, _) = code.split_once("\n#[test]\nfn the_guide").unwrap();
+    assert!(shown.contains(&format!("```rust,ignore\n{code}```\n")));
+}

@@ -5,7 +5,9 @@
 //! files can be downloaded; wrong credentials and unknown ids fail as they do on a real master. It speaks plain HTTP, so that
 //! the Python SDK and the `det` command work with it too.
 //!
-//! The module needs the feature `testing`.
+//! The module needs the feature `testing`. What follows is `docs/testing.md` of the repository.
+//!
+#![doc = include_str!("../../docs/testing.md")]
 
 mod archive;
 mod auth;
