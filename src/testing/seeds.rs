@@ -222,15 +222,15 @@ impl ExperimentSeed<'_> {
     }
 
     fn config(&self) -> Value {
-        let (parameter, values) = match self.scripts.len() {
-            0 => ("decay", decays(self.trials)),
-            scripts => (TRIAL, (0..scripts).map(Value::from).collect()),
+        let trials = match self.scripts.len() {
+            0 => self.trials,
+            scripts => scripts,
         };
         let metric = self.metrics.first().map_or("val_loss", |(name, _)| name);
         let mut config = json!({
             "name": "example",
             "entrypoint": "python3 train.py",
-            "hyperparameters": {parameter: {"type": "categorical", "vals": values}},
+            "hyperparameters": {"decay": {"type": "categorical", "vals": decays(trials)}},
             "searcher": {"name": "grid", "metric": metric},
             "checkpoint_storage": {"save_trial_best": 100, "save_trial_latest": 100},
             "max_restarts": 0,
@@ -244,18 +244,13 @@ impl ExperimentSeed<'_> {
         if !self.scripts.is_empty() {
             let scripts = self.scripts.clone();
             return Some(Arc::new(move |trial| {
-                let index = trial.hparams.get(TRIAL).and_then(Value::as_u64);
-                let script = index.and_then(|index| scripts.get(usize::try_from(index).ok()?));
-                script.cloned().unwrap_or_default()
+                scripts.get(trial.index).cloned().unwrap_or_default()
             }));
         }
         let metrics = self.metrics.clone();
         (!metrics.is_empty()).then(|| Arc::new(move |_: &_| script_of_metrics(&metrics)) as Script)
     }
 }
-
-/// The hyperparameter that tells trials apart which have scripts of their own.
-const TRIAL: &str = "trial";
 
 /// As many values of the hyperparameter `decay`, from 0.5 to 0.8.
 fn decays(count: usize) -> Vec<Value> {

@@ -171,6 +171,7 @@ mod tests {
         SimulatedTrial {
             id: 1,
             experiment_id: 1,
+            index: 0,
             hparams: serde_json::from_value(hparams).unwrap(),
             config,
             restarts: 0,

@@ -27,6 +27,11 @@ impl State {
             let simulated = SimulatedTrial {
                 id,
                 experiment_id: trial.experiment_id,
+                index: experiment
+                    .trials
+                    .iter()
+                    .position(|known| *known == id)
+                    .unwrap_or(0),
                 hparams: trial.hparams.clone(),
                 config,
                 restarts: trial.restarts,

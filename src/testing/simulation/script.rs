@@ -14,6 +14,8 @@ pub struct SimulatedTrial {
     pub id: i32,
     /// The id of its experiment.
     pub experiment_id: i32,
+    /// Its place among the trials of its experiment, from 0 on.
+    pub index: usize,
     /// The values that the searcher gave to the hyperparameters.
     pub hparams: Map<String, Value>,
     /// The experiment's complete configuration.
