@@ -13,7 +13,7 @@ fn main() -> Result<()> {
     let is_serious = env::args().any(|argument| argument == "--delete");
     let master = support::login()?;
     let experiment = match &master {
-        Some(master) => master.experiment().create(),
+        Some(master) => master.experiment().create(), // it keeps more than the best
         None => support::experiment()?,
     };
 

@@ -6,14 +6,10 @@ mod support;
 use std::env;
 
 use anyhow::Result;
-use determined::testing::Clock;
 use determined::{LogLevel, LogOptions, client};
 
 fn main() -> Result<()> {
-    let master = support::login()?;
-    if let Some(master) = &master {
-        master.set_clock(Clock::Scaled(8.0)); // else the trial would end before it is followed
-    }
+    let _master = support::login_to_watch()?;
     let trial = match env::args().nth(1) {
         Some(id) => client::get_trial(id.parse()?)?,
         None => support::submit()?.await_first_trial()?,

@@ -1,24 +1,20 @@
 //! How far the long calls have come: submitting, waiting, downloading.
 //!
-//! The library draws nothing by itself. It tells a function; the one here, of the feature `progress`, draws a bar if there is a terminal.
+//! The library draws nothing by itself. It tells a function; the one here, of the feature `progress`, draws a bar on the standard error output
+//! if that is a terminal, without colours if `NO_COLOR` is set.
 
 mod support;
 
 use std::env;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use determined::testing::Clock;
 use determined::{CreateExperimentOptions, DownloadOptions, WaitOptions, client, progress_bar};
 
 fn main() -> Result<()> {
-    let master = support::login()?;
-    if let Some(master) = &master {
-        master.set_clock(Clock::Scaled(8.0)); // else there would be nothing to watch
-    }
-    let model_def = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/model_def");
+    let _master = support::login_to_watch()?;
 
+    let model_def = support::model_def();
     let sending = CreateExperimentOptions::new().on_progress(progress_bar("submit"));
     let config = model_def.join("config.yaml");
     let experiment = client::create_experiment_with(config, &model_def, sending)?;

@@ -10,36 +10,31 @@ use determined::{Checkpoint, Error, Model, client};
 
 fn main() -> Result<()> {
     let _master = support::login()?;
-    let experiment = support::experiment()?;
-    let searcher = &experiment.config["searcher"];
-    let metric = searcher["metric"].as_str().context("no searcher metric")?;
-    let smaller_is_better = searcher["smaller_is_better"].as_bool().unwrap_or(true);
+    let challenger = support::experiment()?.top_checkpoint()?;
     let name = env::args().nth(2);
     let model = get_or_create(name.as_deref().unwrap_or("example-champion"))?;
+    promote(&model, &challenger)?;
+    promote(&model, &challenger) // which is no better than itself
+}
 
-    let challenger = experiment.top_checkpoint()?;
-    // A second look at the same experiment changes nothing.
-    for _ in 0..2 {
-        let champion = model.latest_version()?;
-        let is_better = match &champion {
-            None => true,
-            Some(version) => {
-                let (new, old) = (
-                    value(&challenger, metric),
-                    value(&version.checkpoint, metric),
-                );
-                if smaller_is_better {
-                    new < old
-                } else {
-                    new > old
-                }
-            }
-        };
-        if is_better {
+/// Makes the challenger the model's next version if it is better than the latest one, by the metric of its own experiment.
+fn promote(model: &Model, challenger: &Checkpoint) -> Result<()> {
+    let training = challenger.training.as_ref().context("not from a trial")?;
+    let searcher = &training.experiment_config["searcher"];
+    let metric = searcher["metric"].as_str().context("no searcher metric")?;
+    let smaller_is_better = searcher["smaller_is_better"].as_bool().unwrap_or(true);
+    // The greater, the better; a champion without this metric is the worst.
+    let merit = |checkpoint: &Checkpoint| {
+        let value = checkpoint.training.as_ref()?.metric(metric)?;
+        Some(if smaller_is_better { -value } else { value })
+    };
+    match model.latest_version()? {
+        Some(champion) if merit(challenger) <= merit(&champion.checkpoint) => {
+            println!("{} stays as it is", model.name);
+        }
+        _ => {
             let version = model.register_version(&challenger.uuid)?;
             println!("promoted to {} {}", model.name, version.model_version);
-        } else {
-            println!("{} stays as it is", model.name);
         }
     }
     Ok(())
@@ -50,8 +45,4 @@ fn get_or_create(name: &str) -> Result<Model, Error> {
         Err(error) if error.is_not_found() => client::create_model(name),
         found => found,
     }
-}
-
-fn value(checkpoint: &Checkpoint, metric: &str) -> Option<f64> {
-    checkpoint.training.as_ref()?.metric(metric)
 }

@@ -7,27 +7,27 @@ mod support;
 use std::env;
 use std::time::Duration;
 
-use determined::testing::Clock;
+use anyhow::{Context, Result};
 use determined::{DownloadOptions, WaitOptions, client};
 
-fn main() -> anyhow::Result<()> {
-    let master = support::login()?;
+fn main() -> Result<()> {
+    let master = support::login_to_watch()?;
     if let Some(master) = &master {
-        master.set_clock(Clock::Scaled(4.0)); // slow enough to be watched
         let url = master.url();
         println!("DET_MASTER is not set: a master runs inside this process at {url}");
     }
     println!("logged in as {}", client::get_session_username()?);
 
-    let experiment = support::submit()?;
+    let model_def = support::model_def();
+    let experiment = client::create_experiment(model_def.join("config.yaml"), &model_def)?;
     println!(
         "submitted experiment {} {:?}",
         experiment.id, experiment.name
     );
-    let bar = support::Bar::default();
+
     let watched = WaitOptions::new()
         .interval(Duration::from_millis(250))
-        .on_progress(move |seen| bar.show(seen.state.as_str(), seen.progress));
+        .on_progress(support::watch());
     let state = experiment.wait_with(watched)?;
     println!("experiment {} is {state}", experiment.id);
     for trial in experiment.get_trials()? {
@@ -36,23 +36,22 @@ fn main() -> anyhow::Result<()> {
     }
 
     let best = experiment.top_checkpoint()?;
-    let metric = experiment.config["searcher"]["metric"]
-        .as_str()
-        .unwrap_or("metric");
-    let training = best.training.as_ref();
-    let value = training.and_then(|training| training.metric(metric));
-    let place = env::temp_dir()
+    let directory = env::temp_dir()
         .join("determined-quickstart")
         .join(&best.uuid);
-    let place = best.download_with(DownloadOptions::new().path(place))?;
+    let directory = best.download_with(DownloadOptions::new().path(directory))?;
     for (file, bytes) in &best.resources {
         println!("  {bytes:>8} bytes  {file}");
     }
+    let training = best.training.context("a checkpoint without a trial")?;
+    let metric = training.experiment_config["searcher"]["metric"]
+        .as_str()
+        .context("an experiment without a metric")?;
+    let value = training.metric(metric).context("no validation")?;
     println!(
-        "checkpoint {} {metric}={} {}",
+        "checkpoint {} {metric}={value} {}",
         best.uuid,
-        value.unwrap_or(f64::NAN),
-        place.display()
+        directory.display()
     );
     Ok(())
 }

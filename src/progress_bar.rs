@@ -24,7 +24,7 @@ mod sealed {
 
 /// A bar on the standard error output, if that is a terminal: give it to the `on_progress` of a call. Elsewhere nothing is shown.
 ///
-/// The bar is drawn without colours, so it looks the same under `NO_COLOR`. It stays on the terminal when the call has ended.
+/// It is green where the terminal has colours and `NO_COLOR` is not set, and stays on the terminal when the call has ended.
 ///
 /// ```
 /// use determined::{DownloadOptions, WaitOptions, progress_bar};
@@ -47,7 +47,7 @@ pub fn progress_bar<E: Measurable>(
 fn bar(label: String, target: ProgressDrawTarget) -> ProgressBar {
     ProgressBar::with_draw_target(None, target)
         .with_prefix(label)
-        .with_style(style("{prefix} {spinner} {bytes} {msg}"))
+        .with_style(style("{prefix:8} {spinner} {bytes} {msg}"))
 }
 
 fn show_on<E: Measurable>(bar: ProgressBar) -> impl Fn(&E) + Send + Sync + 'static {
@@ -70,7 +70,7 @@ impl sealed::Draw for Progress {
             match self.bytes_total {
                 Some(total) => {
                     bar.set_style(style(
-                        "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {msg}",
+                        "{prefix:8} [{bar:30.green}] {bytes}/{total_bytes} {bytes_per_sec} {msg}",
                     ));
                     bar.set_length(total);
                 }
@@ -87,7 +87,7 @@ impl sealed::Draw for Progress {
 impl sealed::Draw for WaitProgress {
     fn show_on(&self, bar: &ProgressBar) {
         if bar.length().is_none() {
-            bar.set_style(style("{prefix} [{bar:30}] {percent:>3} % {msg}"));
+            bar.set_style(style("{prefix:8} [{bar:30.green}] {percent:>3} % {msg}"));
             bar.set_length(STEPS as u64);
         }
         bar.set_message(self.state.to_string());
@@ -160,7 +160,7 @@ mod tests {
         drop(show);
         let text = paper.0.lock().unwrap().clone();
         assert!(text.contains("label"), "{text}");
-        assert!(!text.contains("{") && !text.contains('\x1b'), "{text}");
+        assert!(!text.contains("{"), "{text}");
         text
     }
 

@@ -196,6 +196,40 @@ fn progress_bars_are_drawn_on_a_terminal_only() {
     assert_eq!(out.lines().count(), 1, "{out}");
 }
 
+/// What an example draws on a terminal, which the program `script` makes; `None` where there is no such program.
+#[cfg(target_os = "linux")]
+fn drawn(name: &str, variables: &[(&str, &str)]) -> Option<String> {
+    let scratch = tempfile::tempdir().unwrap();
+    let done = Command::new("script")
+        .args(["-qec", program(name).to_str().unwrap(), "/dev/null"])
+        .env_remove("DET_MASTER")
+        .env_remove("NO_COLOR")
+        .envs([
+            ("TERM", "xterm"),
+            ("TMPDIR", scratch.path().to_str().unwrap()),
+        ])
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    Some(String::from_utf8(done.stdout).unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn progress_bars_have_colours_unless_no_color_is_set() {
+    let Some(colourful) = drawn("progress_bars", &[]) else {
+        eprintln!("there is no script(1) here, which makes a terminal");
+        return;
+    };
+    let plain = drawn("progress_bars", &[("NO_COLOR", "1")]).unwrap();
+    const GREEN: &str = "\x1b[32m";
+    for (drawn, has_colours) in [(colourful, true), (plain, false)] {
+        assert!(drawn.contains("100 % COMPLETED"), "{drawn}");
+        assert_eq!(drawn.contains(GREEN), has_colours, "{drawn}");
+    }
+}
+
 #[test]
 fn anyhow_script_explains_what_went_wrong() {
     let out = run("anyhow_script", &[]);

@@ -1,15 +1,15 @@
-//! What the examples share: a master to speak to, an experiment to look at, and a bar that shows how far a call has come.
+//! What the examples share: a master to speak to, an experiment to look at, and how far a wait has come.
 
 #![allow(dead_code, reason = "every example uses its own part")]
 
 use std::env;
-use std::io::{IsTerminal, Write, stderr};
-use std::path::Path;
+use std::io::{IsTerminal, stderr};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
-use determined::testing::MockMaster;
-use determined::{Experiment, LoginOptions, client};
+use determined::testing::{Clock, MockMaster};
+use determined::{Experiment, LoginOptions, WaitProgress, client, progress_bar};
 
 /// Logs the default client in: at the master in `DET_MASTER`, by the environment or the token store, or else at one inside this process,
 /// which lives as long as what is returned.
@@ -23,9 +23,23 @@ pub(crate) fn login() -> Result<Option<MockMaster>> {
     Ok(Some(master))
 }
 
-/// Submits the small experiment of the examples: a random search of two trials.
+/// Like [`login`], but on the master inside this process trials take a second or two, so that there is something to watch.
+pub(crate) fn login_to_watch() -> Result<Option<MockMaster>> {
+    let master = login()?;
+    if let Some(master) = &master {
+        master.set_clock(Clock::Scaled(2.0));
+    }
+    Ok(master)
+}
+
+/// The code of the small experiment of the examples, and beside it its configuration, `config.yaml`: a random search of two trials.
+pub(crate) fn model_def() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/model_def")
+}
+
+/// Submits the small experiment of the examples.
 pub(crate) fn submit() -> Result<Experiment> {
-    let model_def = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/model_def");
+    let model_def = model_def();
     Ok(client::create_experiment(
         model_def.join("config.yaml"),
         &model_def,
@@ -43,48 +57,18 @@ pub(crate) fn experiment() -> Result<Experiment> {
     Ok(experiment)
 }
 
-/// How far a call has come: a bar on the standard error output if that is a terminal, else a line on the standard output for each change.
-#[derive(Default)]
-pub(crate) struct Bar {
-    shown: Mutex<String>,
-}
-
-impl Bar {
-    pub(crate) fn show(&self, what: &str, fraction: Option<f64>) {
-        let fraction = fraction.unwrap_or(0.0);
-        let percent = format!("{:>3.0} %", 100.0 * fraction);
-        let line = format!("  {what:<10} {percent}");
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if *shown == line {
-            return;
-        }
-        let mut terminal = stderr();
-        if terminal.is_terminal() {
-            let full = "█".repeat((30.0 * fraction) as usize);
-            let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let (on, off) = if is_plain {
-                ("", "")
-            } else {
-                ("\x1b[32m", "\x1b[0m")
-            };
-            // A terminal that is gone is no reason to stop.
-            let _ = write!(
-                terminal,
-                "\r  {what:<10} {on}{full:<30}{off} {percent}\x1b[K"
-            );
-        } else {
+/// Shows how far a wait has come: a bar on a terminal, elsewhere a line on the standard output for each change.
+pub(crate) fn watch() -> impl Fn(&WaitProgress) + Send + Sync + 'static {
+    let bar = progress_bar("wait");
+    let shown = Mutex::new(String::new());
+    move |seen| {
+        bar(seen);
+        let percent = 100.0 * seen.progress.unwrap_or(0.0);
+        let line = format!("  {:<10} {percent:>3.0} %", seen.state.as_str());
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if !stderr().is_terminal() && *shown != line {
             println!("{line}");
-        }
-        *shown = line;
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        let shown = self.shown.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut terminal = stderr();
-        if !shown.is_empty() && terminal.is_terminal() {
-            let _ = writeln!(terminal);
+            *shown = line;
         }
     }
 }
