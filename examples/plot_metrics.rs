@@ -31,7 +31,6 @@ fn main() -> Result<()> {
     }
     ensure!(top.is_finite(), "no trial has reported {metric:?}");
     let top = top + 0.05 * (top - bottom).max(1e-9);
-
     let picture = SVGBackend::new(&file, (800, 500)).into_drawing_area();
     picture.fill(&WHITE)?;
     let title = format!("{metric} of experiment {} by steps", experiment.id);
@@ -51,6 +50,7 @@ fn main() -> Result<()> {
     }
     chart
         .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE)
         .draw()?;
     picture.present()?;
