@@ -121,3 +121,16 @@ pub use trial::{CheckpointChoice, Trial, TrialQuery, TrialSortBy, TrialState};
 pub use user::{CreateUserOptions, User, UserQuery};
 pub use wire::OrderBy;
 pub use workspace::{CreateProjectOptions, Workspace};
+
+/// The pages for people, whose snippets are compiled with the documentation's.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/authentication.md")]
+    struct Authentication;
+    #[doc = include_str!("../docs/storage.md")]
+    struct Storage;
+    #[doc = include_str!("../docs/troubleshooting.md")]
+    struct Troubleshooting;
+}

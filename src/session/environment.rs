@@ -25,7 +25,7 @@ impl Environment {
             .collect();
         Self {
             variables,
-            home: dirs::home_dir(),
+            home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
         }
     }
 
