@@ -2,6 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::sealed::Bar;
 use crate::experiment::WaitProgress;
 use crate::progress::Progress;
 
@@ -18,7 +19,16 @@ mod sealed {
     use indicatif::ProgressBar;
 
     pub trait Draw {
-        fn show_on(&self, bar: &ProgressBar);
+        fn show_on(&self, bar: &Bar);
+    }
+
+    /// A bar that is left as it is when the call drops it. No type of indicatif is to be seen outside.
+    pub struct Bar(pub(super) ProgressBar);
+
+    impl Drop for Bar {
+        fn drop(&mut self) {
+            self.0.abandon();
+        }
     }
 }
 
@@ -51,21 +61,12 @@ fn bar(label: String, target: ProgressDrawTarget) -> ProgressBar {
 }
 
 fn show_on<E: Measurable>(bar: ProgressBar) -> impl Fn(&E) + Send + Sync + 'static {
-    let bar = Lasting(bar);
-    move |event| event.show_on(&bar.0)
-}
-
-/// A bar that is left as it is when the call drops it.
-struct Lasting(ProgressBar);
-
-impl Drop for Lasting {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
+    let bar = Bar(bar);
+    move |event| event.show_on(&bar)
 }
 
 impl sealed::Draw for Progress {
-    fn show_on(&self, bar: &ProgressBar) {
+    fn show_on(&self, Bar(bar): &Bar) {
         if bar.length() != self.bytes_total {
             match self.bytes_total {
                 Some(total) => {
@@ -85,7 +86,7 @@ impl sealed::Draw for Progress {
 }
 
 impl sealed::Draw for WaitProgress {
-    fn show_on(&self, bar: &ProgressBar) {
+    fn show_on(&self, Bar(bar): &Bar) {
         if bar.length().is_none() {
             bar.set_style(style("{prefix:8} [{bar:30.green}] {percent:>3} % {msg}"));
             bar.set_length(STEPS as u64);
