@@ -6,13 +6,13 @@ mod support;
 use std::env;
 
 use anyhow::{Context, Result};
-use determined::{Checkpoint, Error, Model, client};
+use determined::{Checkpoint, Model};
 
 fn main() -> Result<()> {
     let _master = support::login()?;
     let challenger = support::experiment()?.top_checkpoint()?;
     let name = env::args().nth(2);
-    let model = get_or_create(name.as_deref().unwrap_or("example-champion"))?;
+    let model = support::get_or_create_model(name.as_deref().unwrap_or("example-champion"))?;
     promote(&model, &challenger)?;
     promote(&model, &challenger) // which is no better than itself
 }
@@ -38,11 +38,4 @@ fn promote(model: &Model, challenger: &Checkpoint) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn get_or_create(name: &str) -> Result<Model, Error> {
-    match client::get_model(name) {
-        Err(error) if error.is_not_found() => client::create_model(name),
-        found => found,
-    }
 }

@@ -104,6 +104,22 @@ fn follow_logs_prints_a_log_while_it_grows_and_ends_with_the_trial() {
 }
 
 #[test]
+fn grid_search_follows_every_trial_and_registers_the_best() {
+    let scratch = tempfile::tempdir().unwrap();
+    let out = run_in("grid_search", &["iris"], &scratch);
+    for trial in 1..=3 {
+        let line = format!("trial {trial} [");
+        let of_trial: Vec<&str> = out.lines().filter(|text| text.starts_with(&line)).collect();
+        assert!(
+            of_trial.iter().any(|text| text.contains("|| step 5 loss ")),
+            "{out}"
+        );
+    }
+    assert_eq!(count(&out, "experiment 1 is COMPLETED"), 1, "{out}");
+    assert!(out.ends_with("registered as iris 1\n"), "{out}");
+}
+
+#[test]
 fn metrics_to_csv_has_a_row_for_every_report() {
     let out = run("metrics_to_csv", &[]);
     let mut rows = out.lines();

@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn the_best_checkpoint_becomes_a_version() -> determined::Result<()> {
         let master = MockMaster::start(); // keep it: a master that is dropped stops
-        let experiment = master.experiment();
+        let experiment = master.experiment().create();
         let version = register_best(&master.determined(), &experiment, "iris")?;
         assert_eq!(version.model_version, 1);
         assert_eq!(version.checkpoint.uuid, experiment.top_checkpoint()?.uuid);
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_model_that_cannot_be_made_is_an_error() {
         let master = MockMaster::start();
-        let experiment = master.experiment();
+        let experiment = master.experiment().create();
         master.fail_next("POST /api/v1/models", 403, 1);
         let error = register_best(&master.determined(), &experiment, "iris").unwrap_err();
         assert_eq!(error.kind(), determined::ErrorKind::Forbidden);

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use determined::testing::{Clock, MockMaster};
-use determined::{Experiment, LoginOptions, WaitProgress, client, progress_bar};
+use determined::{Experiment, LoginOptions, Model, WaitProgress, client, progress_bar};
 
 /// Logs the default client in: at the master in `DET_MASTER`, by the environment or the token store, or else at one inside this process,
 /// which lives as long as what is returned.
@@ -55,6 +55,14 @@ pub(crate) fn experiment() -> Result<Experiment> {
     experiment.wait()?;
     experiment.reload()?;
     Ok(experiment)
+}
+
+/// The model of this name, made now if there is none.
+pub(crate) fn get_or_create_model(name: &str) -> determined::Result<Model> {
+    match client::get_model(name) {
+        Err(error) if error.is_not_found() => client::create_model(name),
+        found => found,
+    }
 }
 
 /// Shows how far a wait has come: a bar on a terminal, elsewhere a line on the standard output for each change.
