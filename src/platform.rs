@@ -49,7 +49,8 @@ pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Takes the exclusive lock that `path` stands for, unless another holds it: then the answer is `None`.
+/// Takes the exclusive lock that `path` stands for, unless another holds it: then the answer is `None`. Where files cannot be locked, the error
+/// is of the kind [`Unsupported`](io::ErrorKind::Unsupported).
 ///
 /// This is `flock` on Unix, as in Python's `filelock`. The lock ends when the file is dropped; the file itself stays,
 /// because unlinking it would let two holders lock two different files of the same name.
@@ -62,7 +63,8 @@ pub(crate) fn try_lock_file(path: &Path) -> io::Result<Option<File>> {
         // Some programs do unlink their lock files: a lock on a file that has lost its name guards nothing.
         Ok(()) => Ok(has_name(&file, path)?.then_some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
+        // Of the file system, which has no locks: it may say so in many ways.
+        Err(TryLockError::Error(error)) => Err(io::Error::new(io::ErrorKind::Unsupported, error)),
     }
 }
 

@@ -10,12 +10,12 @@ use ring::hmac::{HMAC_SHA256, Key, sign};
 use serde_json::Value;
 
 use super::config::{prefix, required, text, unusable};
-use super::objects::{Object, Page, Store};
-use super::remote::{self, Call, Remote, refusal_text};
+use super::objects::{Object, Page, Store, entity_tag};
+use super::remote::{Call, Remote, Reply, first_line};
 use super::xml::Element;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::{Answer, Secret, Session, encode};
+use crate::session::{Secret, Session, encode};
 
 const VERSION: &str = "2020-10-02";
 /// The account that every emulator has, and its key.
@@ -68,7 +68,13 @@ impl Azure {
             text(storage, "account_url")?,
         ) {
             (Some(given), _) => Account::from_connection_string(given)?,
-            (None, Some(url)) => Account::from_url(url, text(storage, "credential")?)?,
+            (None, Some(url)) => match storage.get("credential") {
+                Some(pair @ Value::Object(_)) => Account {
+                    name: required(pair, "account_name")?.to_owned(),
+                    ..Account::from_url(url, Some(required(pair, "account_key")?))?
+                },
+                _ => Account::from_url(url, text(storage, "credential")?)?,
+            },
             (None, None) => {
                 return Err(unusable(
                     "it has neither a connection_string nor an account_url".to_owned(),
@@ -152,7 +158,7 @@ impl Store for Azure {
                 format!("{}: {line}: {}", self.name(), self.refusal(&mut answer)),
             ));
         }
-        let list = Element::parse(&remote::text(answer)?)?;
+        let list = Element::parse(&answer.text()?)?;
         let blobs = list.child("Blobs").ok_or_else(|| self.no_listing())?;
         let objects: Option<Vec<_>> = blobs.all("Blob").map(object).collect();
         Ok(Page {
@@ -175,12 +181,19 @@ impl Store for Azure {
         self.request(Some(&object.key), &[], &headers)
     }
 
-    fn refusal(&self, answer: &mut Answer) -> String {
+    fn version(&self, answer: &Reply) -> Option<String> {
+        answer.header("etag").map(entity_tag)
+    }
+
+    fn refusal(&self, answer: &mut Reply) -> String {
         let code = answer.header("x-ms-error-code").map(str::to_owned);
-        let body = refusal_text(answer);
-        let message = Element::parse(&body)
-            .ok()
-            .and_then(|error| Some(error.text_of("Message")?.lines().next()?.to_owned()));
+        let body = answer.refusal_text();
+        let message = match Element::parse(&body) {
+            Ok(error) => error
+                .text_of("Message")
+                .and_then(|text| text.lines().next().map(str::to_owned)),
+            Err(_) => Some(first_line(&body)),
+        };
         let parts: Vec<_> = code.into_iter().chain(message).collect();
         parts.join(": ")
     }
@@ -197,17 +210,10 @@ impl Azure {
 
 fn object(blob: &Element) -> Option<Object> {
     let properties = blob.child("Properties")?;
-    let version = properties
-        .text_of("Etag")
-        .unwrap_or_default()
-        .trim_matches('"');
     Some(Object {
         key: blob.text_of("Name")?.to_owned(),
         size: properties.text_of("Content-Length")?.trim().parse().ok()?,
-        version: match version {
-            "" => String::new(),
-            version => format!("\"{version}\""),
-        },
+        version: entity_tag(properties.text_of("Etag").unwrap_or_default()),
     })
 }
 

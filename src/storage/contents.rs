@@ -45,7 +45,13 @@ impl Contents {
             }
         }
         contents.directories.remove(Path::new(""));
-        Ok(contents)
+        let Contents { files, directories } = &mut contents;
+        // Some stores have a directory as an empty file.
+        files.retain(|path, size| *size > 0 || !directories.contains(path));
+        match files.keys().find(|path| directories.contains(*path)) {
+            Some(path) => Err(file_and_directory(path)),
+            None => Ok(contents),
+        }
     }
 
     /// Whether the master has any file of the checkpoint on record.
@@ -185,6 +191,17 @@ impl Contents {
             None => "an unknown number of files".to_owned(),
         }
     }
+}
+
+/// What no file system can hold: a file, and files below it.
+pub(super) fn file_and_directory(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        format!(
+            "{:?} comes as a file and as a directory",
+            path.display().to_string()
+        ),
+    )
 }
 
 /// The path of a file below the directory of the download. `name` has slashes between its parts; a name that would lead elsewhere is an
@@ -328,7 +345,14 @@ mod tests {
 
     #[test]
     fn directories_are_told_from_files() {
-        let contents = contents(&[("sub/", 0), ("sub/w.bin", 2048)]);
+        let both = [("a".to_owned(), 1), ("a/b".to_owned(), 1)];
+        let error = Contents::new(&both.into()).unwrap_err();
+        assert!(
+            error.to_string().contains("a file and as a directory"),
+            "{error}"
+        );
+        // "sub" is how some stores show the directory.
+        let contents = contents(&[("sub", 0), ("sub/", 0), ("sub/w.bin", 2048)]);
         assert_eq!(contents.totals(), Some((1, 2048)));
         assert_eq!(
             contents.directories().collect::<Vec<_>>(),

@@ -5,6 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use super::objects::{Object, PIECE};
@@ -26,6 +29,8 @@ pub(super) struct Journal {
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
 struct Heading {
     place: String,
+    /// What tells the names of all objects from other names: where they have changed, files of the old ones may lie in the tree.
+    names: String,
     piece: u64,
     /// Since when the machine has been running: what was written before it stopped may not have reached the disk. `None` where that is not
     /// known; then every piece is brought to the disk before it is noted.
@@ -38,10 +43,15 @@ struct Entry(String, String, u64);
 
 impl Journal {
     /// Opens the journal of the tree, or begins with an empty tree and an empty journal.
-    pub(super) fn open(tree: &Tree, place: &str) -> Result<Self> {
+    pub(super) fn open<'a>(
+        tree: &Tree,
+        place: &str,
+        objects: impl Iterator<Item = &'a Object>,
+    ) -> Result<Self> {
         let path = tree.root().with_extension("journal");
         let heading = Heading {
             place: place.to_owned(),
+            names: fingerprint(objects.map(|object| object.key.as_str())),
             piece: PIECE,
             boot: platform::boot_id(),
         };
@@ -76,18 +86,31 @@ impl Journal {
         })
     }
 
-    /// Whether anything of this version of the object was there when the journal was opened.
-    pub(super) fn knows(&self, object: &Object) -> bool {
-        self.known
-            .get(&object.key)
-            .is_some_and(|(version, _)| *version == object.version)
+    /// The pieces of this version of the object that were there when the journal was opened. One without a version may be any.
+    fn pieces(&self, object: &Object) -> Option<&[u64]> {
+        let (version, pieces) = self.known.get(&object.key)?;
+        (*version == object.version && !version.is_empty()).then_some(pieces)
+    }
+
+    /// How long the file must be that holds what was there of the object when the journal was opened; `None` if nothing was.
+    pub(super) fn extent(&self, object: &Object) -> Option<u64> {
+        let ends = self.pieces(object)?.iter().map(|offset| offset + PIECE);
+        Some(ends.max()?.min(object.size))
     }
 
     /// Whether this piece of this version of the object was there when the journal was opened.
     pub(super) fn has(&self, object: &Object, offset: u64) -> bool {
-        self.known
-            .get(&object.key)
-            .is_some_and(|(version, pieces)| *version == object.version && pieces.contains(&offset))
+        self.pieces(object)
+            .is_some_and(|pieces| pieces.contains(&offset))
+    }
+
+    /// Takes back what was noted of the object: its file does not hold it any more.
+    pub(super) fn forget(&mut self, object: &Object) -> Result<()> {
+        match self.known.remove(&object.key) {
+            // Of no version, so that none is taken for it.
+            Some(_) => self.write(&Entry(object.key.clone(), String::new(), 0)),
+            None => Ok(()),
+        }
     }
 
     /// Whether a piece must be brought to the disk before it is noted.
@@ -97,8 +120,11 @@ impl Journal {
 
     pub(super) fn note(&mut self, object: &Object, offset: u64) -> Result<()> {
         self.is_empty = false;
-        let entry = Entry(object.key.clone(), object.version.clone(), offset);
-        write_line(&mut self.file, &entry).map_err(|error| Error::io("write", &self.path, &error))
+        self.write(&Entry(object.key.clone(), object.version.clone(), offset))
+    }
+
+    fn write(&mut self, entry: &Entry) -> Result<()> {
+        write_line(&mut self.file, entry).map_err(|error| Error::io("write", &self.path, &error))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -109,6 +135,15 @@ impl Journal {
         // What cannot be removed here is overwritten by the next download.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+fn fingerprint<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut digest = Context::new(&SHA256);
+    for name in names {
+        digest.update(name.as_bytes());
+        digest.update(b"\0");
+    }
+    BASE64_STANDARD.encode(digest.finish())
 }
 
 /// In one write, so that lines are not mixed.
@@ -160,7 +195,9 @@ mod tests {
             .unwrap();
         let tree = staging.tree("direct", None);
         let (a, b) = (object("a", "1"), object("b", "1"));
-        let mut journal = Journal::open(&tree, "s3://b/p/").unwrap();
+        let open =
+            |place, objects: &[&Object]| Journal::open(&tree, place, objects.iter().copied());
+        let mut journal = open("s3://b/p/", &[&a, &b]).unwrap();
         assert!(journal.is_empty());
         journal.note(&a, 0).unwrap();
         journal.note(&b, 0).unwrap();
@@ -171,22 +208,52 @@ mod tests {
         drop(journal);
         tree.create_file(std::path::Path::new("a")).unwrap();
 
-        let mut journal = Journal::open(&tree, "s3://b/p/").unwrap();
-        assert!(journal.knows(&a) && journal.has(&a, 0) && !journal.has(&a, PIECE));
+        let mut journal = open("s3://b/p/", &[&a, &b]).unwrap();
+        assert!(journal.has(&a, 0) && !journal.has(&a, PIECE));
+        assert_eq!(
+            (journal.extent(&a), journal.extent(&b)),
+            (Some(PIECE), Some(2 * PIECE))
+        );
         assert!(journal.has(&b, PIECE) && !journal.has(&b, 2 * PIECE));
-        assert!(!journal.knows(&object("a", "2")) && !journal.has(&object("a", "2"), 0));
+        let changed = object("a", "2");
+        assert!(journal.extent(&changed).is_none() && !journal.has(&changed, 0));
         assert!(tree.root().join("a").exists());
         // A new version takes the place of the old.
         journal.note(&object("b", "2"), PIECE).unwrap();
         drop(journal);
-        let journal = Journal::open(&tree, "s3://b/p/").unwrap();
-        assert!(!journal.knows(&b) && journal.has(&object("b", "2"), PIECE));
+        let journal = open("s3://b/p/", &[&a, &b]).unwrap();
+        assert!(journal.extent(&b).is_none() && journal.has(&object("b", "2"), PIECE));
         assert!(!journal.has(&object("b", "2"), 0));
         drop(journal);
 
-        // Another place begins with nothing.
-        let journal = Journal::open(&tree, "s3://b/q/").unwrap();
-        assert!(journal.is_empty() && !journal.knows(&a));
+        // What was lost is lost for good.
+        let mut journal = open("s3://b/p/", &[&a, &b]).unwrap();
+        journal.forget(&a).unwrap();
+        assert!(!journal.has(&a, 0));
+        journal.note(&a, PIECE).unwrap();
+        drop(journal);
+        let journal = open("s3://b/p/", &[&a, &b]).unwrap();
+        assert!(!journal.has(&a, 0) && journal.has(&a, PIECE));
+        drop(journal);
+
+        // What has no version may have changed.
+        let mut journal = open("s3://b/p/", &[&a, &b]).unwrap();
+        journal.note(&object("c", ""), 0).unwrap();
+        drop(journal);
+        let journal = open("s3://b/p/", &[&a, &b]).unwrap();
+        assert!(!journal.has(&object("c", ""), 0));
+        drop(journal);
+
+        // Another place begins with nothing, and so do other objects.
+        let journal = open("s3://b/q/", &[&a, &b]).unwrap();
+        assert!(journal.is_empty() && journal.extent(&a).is_none());
+        assert!(!tree.root().join("a").exists());
+        drop(journal);
+        tree.create_file(std::path::Path::new("a")).unwrap();
+        let mut journal = open("s3://b/q/", &[&a]).unwrap();
+        journal.note(&a, 0).unwrap();
+        drop(journal);
+        assert!(open("s3://b/q/", &[&a, &b]).unwrap().is_empty());
         assert!(!tree.root().join("a").exists());
     }
 }

@@ -10,6 +10,8 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// Counts the bytes and files of one download; all its threads share it.
 pub(super) struct Meter {
     observer: Observer,
+    /// The files and bytes that the master has on record.
+    totals: Option<(u64, u64)>,
     state: Mutex<State>,
 }
 
@@ -19,20 +21,24 @@ struct State {
 }
 
 impl Meter {
-    /// `totals` are the files and bytes that are expected.
+    /// `totals` are the files and bytes that the master has on record.
     pub(super) fn new(observer: Observer, totals: Option<(u64, u64)>) -> Self {
-        let progress = Progress {
-            files_total: totals.map(|(files, _)| files),
-            bytes_total: totals.map(|(_, bytes)| bytes),
-            ..Progress::default()
-        };
-        Self {
+        let meter = Self {
             observer,
+            totals,
             state: Mutex::new(State {
-                progress,
+                progress: Progress::default(),
                 shown: None,
             }),
-        }
+        };
+        set_totals(&mut meter.lock().progress, totals);
+        meter
+    }
+
+    /// The storage itself says how much there is.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    pub(super) fn expect(&self, files: u64, bytes: u64) {
+        self.change(|progress| set_totals(progress, Some((files, bytes))));
     }
 
     pub(super) fn add_bytes(&self, count: u64) {
@@ -45,7 +51,10 @@ impl Meter {
 
     /// Back to nothing, because the download begins anew in another way.
     pub(super) fn restart(&self) {
-        self.change(|progress| (progress.bytes_done, progress.files_done) = (0, 0));
+        self.change(|progress| {
+            (progress.bytes_done, progress.files_done) = (0, 0);
+            set_totals(progress, self.totals);
+        });
     }
 
     /// Shows the last state, whenever the one before was shown.
@@ -79,6 +88,11 @@ impl Meter {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn set_totals(progress: &mut Progress, totals: Option<(u64, u64)>) {
+    progress.files_total = totals.map(|(files, _)| files);
+    progress.bytes_total = totals.map(|(_, bytes)| bytes);
 }
 
 #[cfg(test)]

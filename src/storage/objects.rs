@@ -12,12 +12,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::Job;
-use super::contents::local_path;
+use super::contents::{file_and_directory, local_path};
 use super::journal::Journal;
-use super::remote::{Call, Remote, Tries, broken, may_pass};
-use super::staging::{NewFile, Tree};
+use super::remote::{Call, Remote, Reply, Tries, broken, may_pass};
+use super::staging::{NewFile, SAME_NAME, Tree};
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::Answer;
 
 /// Objects are fetched in pieces of this size.
 pub(super) const PIECE: u64 = 16 << 20;
@@ -32,6 +31,15 @@ pub(super) struct Object {
     pub(super) size: u64,
     /// What changes whenever the content does.
     pub(super) version: String,
+}
+
+/// The version that an `ETag` gives, as a condition shows it: listings mostly leave its quotes out.
+#[cfg(any(feature = "s3", feature = "azure"))]
+pub(super) fn entity_tag(given: &str) -> String {
+    match given.trim_start_matches("W/").trim_matches('"') {
+        "" => String::new(),
+        tag => format!("\"{tag}\""),
+    }
 }
 
 /// A part of a listing, and where the next begins.
@@ -53,8 +61,11 @@ pub(super) trait Store: Send + Sync {
     /// The request for an object, unless another has taken its name; `range` is all of a `Range` header.
     fn get(&self, object: &Object, range: Option<&str>) -> Result<Call>;
 
+    /// The version of the object that an answer brings, where it says so.
+    fn version(&self, answer: &Reply) -> Option<String>;
+
     /// What the server said when it refused.
-    fn refusal(&self, answer: &mut Answer) -> String;
+    fn refusal(&self, answer: &mut Reply) -> String;
 }
 
 /// Downloads all objects below `prefix`, which ends in a slash.
@@ -65,11 +76,11 @@ pub(super) fn download(
     tree: &Tree,
 ) -> Result<()> {
     let plan = plan(store, prefix, job)?;
+    let sizes = plan.files.iter().map(|file| file.object.size);
+    job.meter.expect(plan.files.len() as u64, sizes.sum());
     let place = format!("{}/{prefix}", store.name());
-    let journal = Journal::open(tree, &place)?;
-    for directory in &plan.directories {
-        tree.create_directory(directory)?;
-    }
+    let objects = plan.files.iter().map(|file| &file.object);
+    let journal = Journal::open(tree, &place, objects)?;
     let count = plan.files.iter().map(|file| pieces(file.object.size)).sum();
     let download = Download {
         store,
@@ -80,29 +91,33 @@ pub(super) fn download(
         state: Mutex::new(State {
             journal,
             next: (0, 0),
-            length: 0,
             failure: None,
         }),
     };
-    let threads = u64::try_from(job.parallelism).unwrap_or(1).min(count);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| download.work());
+    match download.prepare(&plan.directories) {
+        Ok(()) => {
+            let threads = u64::try_from(job.parallelism).unwrap_or(1).min(count);
+            thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| download.work());
+                }
+            });
         }
-    });
-    let state = download
+        Err(error) => download.lock().failure = Some(error),
+    }
+    let State {
+        journal, failure, ..
+    } = download
         .state
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
-    match state.failure {
+    match failure {
         None => Ok(()),
-        Some(error) => {
-            if state.journal.is_empty() {
-                state.journal.remove();
-                return tree.discard(error);
-            }
-            Err(error)
+        Some(error) if journal.is_empty() => {
+            journal.remove();
+            tree.discard(error)
         }
+        Some(error) => Err(error),
     }
 }
 
@@ -146,6 +161,7 @@ fn plan(store: &mut dyn Store, prefix: &str, job: &Job<'_>) -> Result<Plan> {
             let path = local_path(name)?;
             if name.ends_with('/') {
                 gate.admit_directory(&path)?;
+                parents.extend(path.ancestors().skip(1).map(Path::to_owned));
                 directories.insert(path);
                 continue;
             }
@@ -175,6 +191,10 @@ fn plan(store: &mut dyn Store, prefix: &str, job: &Job<'_>) -> Result<Plan> {
         .into_iter()
         .partition(|(object, path)| object.size == 0 && parents.contains(path));
     directories.extend(stand_ins.into_iter().map(|(_, path)| path));
+    let is_directory = |path: &Path| parents.contains(path) || directories.contains(path);
+    if let Some((_, path)) = files.iter().find(|(_, path)| is_directory(path)) {
+        return Err(file_and_directory(path));
+    }
     if let Some(missing) = job.contents.files().find(|path| !paths.contains(*path)) {
         return Err(Error::new(
             ErrorKind::Storage,
@@ -215,8 +235,6 @@ struct State {
     journal: Journal,
     /// The file and the offset in it of the piece that is handed out next.
     next: (usize, u64),
-    /// How long that file was when its first piece was handed out.
-    length: u64,
     failure: Option<Error>,
 }
 
@@ -226,6 +244,26 @@ struct Piece<'a> {
 }
 
 impl<'a> Download<'a> {
+    /// Makes all directories and files, empty or with what is there of them: what this machine cannot hold is an error before anything is
+    /// fetched.
+    fn prepare(&self, directories: &BTreeSet<PathBuf>) -> Result<()> {
+        for directory in directories {
+            self.tree.create_directory(directory)?;
+        }
+        for Planned { object, path, .. } in self.files {
+            self.store.remote().check_cancelled()?;
+            let journal = &mut self.lock().journal;
+            if !self.tree.prepare_file(path, journal.extent(object))? {
+                journal.forget(object)?;
+            }
+        }
+        if self.tree.count_files()? < self.files.len() {
+            let same = "two of the names are one file here".to_owned();
+            return Err(unexpected(same).with_hint(SAME_NAME));
+        }
+        Ok(())
+    }
+
     /// Fetches pieces until there are none left, or one has failed.
     fn work(&self) {
         let mut buffer = vec![0; BUFFER];
@@ -248,7 +286,7 @@ impl<'a> Download<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands out the next piece that is not there yet. The first piece of a file comes with the file.
+    /// Hands out the next piece that is not there yet.
     fn next_piece(&self) -> Result<Option<Piece<'a>>> {
         let mut state = self.lock();
         loop {
@@ -259,18 +297,13 @@ impl<'a> Download<'a> {
             let Some(file) = self.files.get(index) else {
                 return Ok(None);
             };
-            if offset == 0 {
-                let is_begun = state.journal.knows(&file.object);
-                state.length = self.tree.prepare_file(&file.path, is_begun)?;
-            }
             let end = file.object.size.min(offset + PIECE);
             state.next = if end == file.object.size {
                 (index + 1, 0)
             } else {
                 (index, end)
             };
-            let is_noted = end <= state.length && state.journal.has(&file.object, offset);
-            if !is_noted && end > offset {
+            if end > offset && !state.journal.has(&file.object, offset) {
                 return Ok(Some(Piece {
                     file,
                     range: offset..end,
@@ -302,6 +335,8 @@ impl<'a> Download<'a> {
         if self.syncs {
             to.sync()?;
         }
+        // Before its time is set, which closing may change.
+        drop(to);
         self.lock().journal.note(&file.object, range.start)?;
         self.count(file)
     }
@@ -319,7 +354,7 @@ impl<'a> Download<'a> {
         let range = (!is_whole).then(|| format!("bytes={at}-{}", end - 1));
         let remote = self.store.remote();
         let mut answer = remote.ask(&|| self.store.get(object, range.as_deref()))?;
-        self.check(&mut answer, *at, is_whole)?;
+        self.check(&mut answer, object, *at, is_whole)?;
         while *at < end {
             remote.check_cancelled()?;
             let most = usize::try_from(end - *at)
@@ -347,26 +382,31 @@ impl<'a> Download<'a> {
     }
 
     /// An error unless the answer brings what was asked for.
-    fn check(&self, answer: &mut Answer, start: u64, is_whole: bool) -> Result<()> {
+    fn check(&self, answer: &mut Reply, object: &Object, start: u64, is_whole: bool) -> Result<()> {
+        let changed = || unexpected("it has changed since the download began".to_owned());
+        // Some stores know no conditions.
+        let is_same = self
+            .store
+            .version(answer)
+            .is_none_or(|version| version == object.version || object.version.is_empty());
         match answer.status() {
+            200 | 206 if !is_same => Err(changed()),
             200 if is_whole => Ok(()),
             206 => {
-                let begins = answer
-                    .header("content-range")
-                    .is_some_and(|range| range.starts_with(&format!("bytes {start}-")));
-                if begins || is_whole {
-                    return Ok(());
+                let range = answer.header("content-range").unwrap_or_default();
+                let (begin, size) = (format!("bytes {start}-"), format!("/{}", object.size));
+                match range.starts_with(&begin) {
+                    true if range.ends_with(&size) || range.ends_with("/*") => Ok(()),
+                    true => Err(changed()),
+                    false => Err(unexpected(
+                        "the store sends another range than it was asked for".to_owned(),
+                    )),
                 }
-                Err(unexpected(
-                    "the store sends another range than it was asked for".to_owned(),
-                ))
             }
             200 => Err(unexpected(
                 "the store cannot send a range of an object".to_owned(),
             )),
-            412 => Err(unexpected(
-                "it has changed since the download began".to_owned(),
-            )),
+            412 => Err(changed()),
             404 => Err(unexpected(
                 "it has vanished since the download began".to_owned(),
             )),

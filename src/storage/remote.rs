@@ -1,12 +1,17 @@
 //! Requests to the servers of an object store: tried again where that helps, and told in its terms where it does not.
 
 use std::borrow::Cow;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use percent_encoding::percent_decode_str;
+
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::{Answer, Failure, Http, Method, Outgoing, Patience, Payload, read_error};
+use crate::session::{
+    Answer, Failure, Http, Method, Outgoing, Patience, Payload, Secret, read_error,
+};
 
 /// The answer to a listing, or to a question for credentials, may have this many bytes.
 const ANSWER_LIMIT: u64 = 32 << 20;
@@ -40,6 +45,89 @@ impl Call {
     }
 }
 
+/// The answer to a call.
+pub(super) struct Reply {
+    answer: Answer,
+    /// What of the call must not be told, though a server may repeat it in its refusal.
+    secrets: Vec<Secret>,
+}
+
+impl Reply {
+    pub(super) fn status(&self) -> u16 {
+        self.answer.status()
+    }
+
+    pub(super) fn status_line(&self) -> String {
+        self.answer.status_line()
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.answer.header(name)
+    }
+
+    /// The body as text.
+    pub(super) fn text(mut self) -> Result<String> {
+        let bytes = self.answer.read_up_to(ANSWER_LIMIT)?;
+        if bytes.len() as u64 == ANSWER_LIMIT {
+            return Err(Error::new(
+                ErrorKind::InvalidResponse,
+                "the answer of the storage is larger than 32 MiB",
+            ));
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What a server said when it refused.
+    pub(super) fn refusal_text(&mut self) -> String {
+        // What cannot be read of a refusal is left out of its message.
+        let bytes = self.answer.read_up_to(REFUSAL_LIMIT).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let hide = |text: String, secret: &Secret| text.replace(secret.expose(), "[hidden]");
+        self.secrets.iter().fold(text, hide)
+    }
+}
+
+impl Read for Reply {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.answer.read(buffer)
+    }
+}
+
+impl Call {
+    /// The words by which a request shows its right, as they are sent and as they are meant.
+    fn secrets(&self) -> Vec<Secret> {
+        const BEARERS: [&str; 3] = [
+            "authorization",
+            "x-amz-security-token",
+            "x-aws-ec2-metadata-token",
+        ];
+        let headers = (self.headers.iter())
+            .filter(|(name, _)| BEARERS.contains(name))
+            .flat_map(|(_, value)| value.split([' ', ',', '=']));
+        let query = self.url.split_once('?').map_or("", |(_, query)| query);
+        let parameters = query
+            .split('&')
+            .filter(|pair| pair.starts_with("sig="))
+            .chain(self.body.split('&'))
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(_, value)| value);
+        let mut secrets: Vec<_> = headers
+            .chain(parameters)
+            // Shorter words are none: a scheme, a day, a service.
+            .filter(|word| word.len() >= 16)
+            .flat_map(|word| {
+                [
+                    word.to_owned(),
+                    percent_decode_str(word).decode_utf8_lossy().into_owned(),
+                ]
+            })
+            .collect();
+        // Of two that begin alike the longer is hidden first.
+        secrets.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        secrets.into_iter().map(Secret::new).collect()
+    }
+}
+
 /// Connections to a store.
 pub(super) struct Remote {
     http: Http,
@@ -58,26 +146,27 @@ impl Remote {
     }
 
     /// Sends what `call` makes, each time anew, until there is an answer that more tries would not change.
-    pub(super) fn ask(&self, call: &dyn Fn() -> Result<Call>) -> Result<Answer> {
+    pub(super) fn ask(&self, call: &dyn Fn() -> Result<Call>) -> Result<Reply> {
         let mut tries = Tries::new();
         loop {
             self.cancel.check()?;
             let call = call()?;
-            match self.send(&call) {
-                Ok(answer) if !is_passing(answer.status()) => return Ok(answer),
-                Ok(answer) => match tries.pause() {
-                    Some(pause) => self.cancel.sleep(pause)?,
-                    None => return Ok(answer),
-                },
-                Err(failure) => {
-                    let may_pass = may_pass(&failure.error)
-                        && (!failure.never_sent || self.was_reached.load(Ordering::Relaxed));
-                    let error = unreachable(&call.url, failure.error);
-                    match tries.pause().filter(|_| may_pass) {
-                        Some(pause) => self.cancel.sleep(pause)?,
-                        None => return Err(error),
-                    }
+            let (may_pass, outcome) = match self.send(&call) {
+                Ok(answer) => {
+                    let secrets = match answer.status() {
+                        200..300 => Vec::new(),
+                        _ => call.secrets(),
+                    };
+                    (is_passing(answer.status()), Ok(Reply { answer, secrets }))
                 }
+                Err(Failure { error, never_sent }) => {
+                    let may_connect = !never_sent || self.was_reached.load(Ordering::Relaxed);
+                    (may_pass(&error) && may_connect, Err(error))
+                }
+            };
+            match may_pass.then(|| tries.pause()).flatten() {
+                Some(pause) => self.cancel.sleep(pause)?,
+                None => return outcome,
             }
         }
     }
@@ -102,6 +191,10 @@ impl Remote {
             },
             patience: Patience::Limited,
         });
+        let answer = answer.map_err(|failure| Failure {
+            error: unreachable(&call.url, failure.error),
+            ..failure
+        });
         let outcome = match &answer {
             Ok(answer) => answer.status_line(),
             Err(failure) => failure.error.to_string(),
@@ -110,7 +203,7 @@ impl Remote {
             target: "determined",
             "{} {}: {outcome} ({} ms)",
             call.method.as_str(),
-            without_query(&call.url),
+            without_secrets(&call.url),
             started.elapsed().as_millis()
         );
         if answer.is_ok() {
@@ -170,33 +263,25 @@ pub(super) fn may_pass(error: &Error) -> bool {
 
 /// A failure to reach a server that is not the master.
 fn unreachable(url: &str, error: Error) -> Error {
-    let kind = match error.kind() {
-        kind @ (ErrorKind::Cancelled | ErrorKind::Connection | ErrorKind::Timeout) => kind,
-        _ => ErrorKind::Storage,
-    };
-    match kind {
+    let place = origin(url);
+    match error.kind() {
         ErrorKind::Cancelled => error,
-        _ => Error::new(kind, format!("{}: {error}", origin(url))),
+        kind @ (ErrorKind::Connection | ErrorKind::Timeout) => {
+            Error::new(kind, format!("{place}: {error}"))
+        }
+        // The error would quote the URL with the signature in it.
+        ErrorKind::InvalidInput => Error::new(
+            ErrorKind::Storage,
+            "the address of the storage, or what shows the right to read it, holds characters that no request can",
+        ),
+        _ => Error::new(ErrorKind::Storage, format!("{place}: {error}")),
     }
 }
 
-/// The answer's body as text.
-pub(super) fn text(mut answer: Answer) -> Result<String> {
-    let bytes = answer.read_up_to(ANSWER_LIMIT)?;
-    if bytes.len() as u64 == ANSWER_LIMIT {
-        return Err(Error::new(
-            ErrorKind::InvalidResponse,
-            "the answer of the storage is larger than 32 MiB",
-        ));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// What a server said when it refused.
-pub(super) fn refusal_text(answer: &mut Answer) -> String {
-    // What cannot be read of a refusal is left out of its message.
-    let bytes = answer.read_up_to(REFUSAL_LIMIT).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+/// What a refusal says that is not in the form of its store: the beginning of a proxy's web page, for one.
+pub(super) fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(200).collect()
 }
 
 /// The failure of a body that broke off.
@@ -209,17 +294,19 @@ pub(super) fn broken(error: std::io::Error) -> Error {
 }
 
 /// The scheme, host and port of a URL.
-fn origin(url: &str) -> &str {
-    let host = url.find("://").map_or(0, |at| at + 3);
-    let end = url[host..]
-        .find(['/', '?', '#'])
-        .map_or(url.len(), |at| host + at);
-    &url[..end]
+fn origin(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}")
 }
 
-/// A query may hold a signature.
-fn without_query(url: &str) -> &str {
-    url.split('?').next().unwrap_or_default()
+/// A URL without a user and password, and without a query, which may hold a signature.
+fn without_secrets(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split_once("://").map_or(path, |(_, rest)| rest);
+    let path = path.find('/').map_or("", |at| &path[at..]);
+    origin(url) + path
 }
 
 #[cfg(test)]
@@ -236,12 +323,19 @@ mod tests {
     }
 
     #[test]
-    fn no_query_is_told() {
-        let url = "https://account.blob.core.windows.net/c/b?sv=1&sig=secret";
+    fn neither_a_query_nor_a_password_is_told() {
+        let url = "https://kim:secret@account.blob.core.windows.net/c/b?sv=1&sig=secret";
         assert_eq!(
-            without_query(url),
+            without_secrets(url),
             "https://account.blob.core.windows.net/c/b"
         );
+        for (url, plain) in [
+            ("http://h", "http://h"),
+            ("http://h?a=/b", "http://h"),
+            ("http://h:9/#x/y", "http://h:9/"),
+        ] {
+            assert_eq!(without_secrets(url), plain);
+        }
         let error = unreachable(url, Error::new(ErrorKind::MasterNotFound, "no such host"));
         assert_eq!(error.kind(), ErrorKind::Storage);
         assert_eq!(

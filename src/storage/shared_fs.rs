@@ -67,19 +67,7 @@ fn normalise(path: &Path) -> PathBuf {
 
 /// Copies the checkpoint from the first of these places that there is.
 pub(super) fn copy(places: &[PathBuf], job: &Job<'_>, tree: &Tree) -> Result<()> {
-    let source = places.iter().find(|place| place.is_dir()).ok_or_else(|| {
-        let places: Vec<_> = places
-            .iter()
-            .map(|place| place.display().to_string())
-            .collect();
-        Error::new(
-            ErrorKind::Storage,
-            format!(
-                "there is no directory {} on this machine",
-                places.join(" or ")
-            ),
-        )
-    })?;
+    let source = find(places)?;
     // Before anything is copied, because what is not whole here may be whole elsewhere.
     job.contents.verify(source)?;
     let mut copier = Copier {
@@ -89,6 +77,29 @@ pub(super) fn copy(places: &[PathBuf], job: &Job<'_>, tree: &Tree) -> Result<()>
         buffer: vec![0; BLOCK],
     };
     copier.directory(source, "")
+}
+
+/// The first of these places that is a directory.
+fn find(places: &[PathBuf]) -> Result<&Path> {
+    let mut out_of_reach = None;
+    for place in places {
+        match fs::metadata(place) {
+            Ok(found) if found.is_dir() => return Ok(place),
+            Err(error) if !is_absence(&error) => {
+                out_of_reach.get_or_insert(unreadable(place, &error));
+            }
+            _ => {}
+        }
+    }
+    Err(out_of_reach.unwrap_or_else(|| {
+        let places: Vec<_> = places
+            .iter()
+            .map(|place| place.display().to_string())
+            .collect();
+        let places = places.join(" or ");
+        let what = format!("there is no directory {places} on this machine");
+        Error::new(ErrorKind::Storage, what)
+    }))
 }
 
 struct Copier<'a> {

@@ -8,8 +8,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::contents::file_and_directory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
+
+/// Why names that are not the same may be one file.
+pub(super) const SAME_NAME: &str =
+    "its names may differ only by upper and lower case, which this file system does not tell apart";
 
 /// A directory to gather a download in, held by this process alone.
 pub(super) struct Staging {
@@ -136,28 +141,59 @@ impl Tree {
                 file,
                 mark: self.mark,
             }),
+            Err(_) if path.is_dir() => Err(file_and_directory(name)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::new(
                 ErrorKind::Storage,
                 format!("the file {:?} comes twice", name.display().to_string()),
             )
-            .with_hint("its names may differ by upper and lower case only")),
+            .with_hint(SAME_NAME)),
             Err(error) => Err(Error::io("create the file", &path, &error)),
         }
     }
 
-    /// Creates a file, or takes one that is there: with what is in it, or emptied. Gives its length.
+    /// Creates a file, unless there is one of `at_least` so many bytes: whether there was, and is kept.
     #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
-    pub(super) fn prepare_file(&self, name: &Path, keep: bool) -> Result<u64> {
+    pub(super) fn prepare_file(&self, name: &Path, at_least: Option<u64>) -> Result<bool> {
         if let Some(parent) = name.parent() {
             self.create_directory(parent)?;
         }
         let path = self.root.join(name);
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(!keep);
-        options
-            .open(&path)
-            .and_then(|file| Ok(file.metadata()?.len()))
-            .map_err(|error| Error::io("create the file", &path, &error))
+        let prepare = || {
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            let length = file.metadata()?.len();
+            let is_kept = at_least.is_some_and(|at_least| length >= at_least);
+            if !is_kept {
+                file.set_len(0)?;
+            }
+            Ok(is_kept)
+        };
+        prepare().map_err(|error: io::Error| Error::io("create the file", &path, &error))
+    }
+
+    /// How many files there are.
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    pub(super) fn count_files(&self) -> Result<usize> {
+        let mut count = 0;
+        let mut open = vec![self.root.clone()];
+        while let Some(directory) = open.pop() {
+            let mut look = || {
+                for entry in fs::read_dir(&directory)? {
+                    let entry = entry?;
+                    match entry.file_type()?.is_dir() {
+                        true => open.push(entry.path()),
+                        false => count += 1,
+                    }
+                }
+                Ok(())
+            };
+            look()
+                .map_err(|error: io::Error| Error::io("read the directory", &directory, &error))?;
+        }
+        Ok(count)
     }
 
     /// Opens a prepared file, to be written from `offset` on.
@@ -179,7 +215,11 @@ impl Tree {
 
     pub(super) fn create_directory(&self, name: &Path) -> Result<()> {
         let path = self.root.join(name);
-        fs::create_dir_all(&path).map_err(|error| Error::io("create the directory", &path, &error))
+        fs::create_dir_all(&path).map_err(|error| match error.kind() {
+            // There is a file on the way.
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => file_and_directory(name),
+            _ => Error::io("create the directory", &path, &error),
+        })
     }
 }
 

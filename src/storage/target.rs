@@ -53,7 +53,15 @@ impl<'a> Target<'a> {
             std::path::absolute(path).map_err(|error| Error::io("find", path, &error))?;
         let path = match fs::canonicalize(&absolute) {
             Ok(real) => real,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => absolute,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if fs::symlink_metadata(&absolute).is_ok() {
+                    return Err(Error::invalid_input(format!(
+                        "{} is a link that leads nowhere",
+                        path.display()
+                    )));
+                }
+                absolute
+            }
             Err(error) => return Err(Error::io("find", path, &error)),
         };
         if path.file_name().is_none() {

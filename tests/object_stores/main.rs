@@ -7,8 +7,11 @@ mod azure;
 mod bucket;
 mod credentials;
 mod emulators;
+mod fallback;
 mod gcs;
+mod hostile;
 mod s3;
+mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

@@ -7,10 +7,11 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use determined::{Checkpoint, DownloadMode, DownloadOptions};
+use determined::{Checkpoint, Determined, DownloadMode, DownloadOptions, Proxy};
 use serde_json::{Value, json};
 
-use crate::bucket::{Bucket, key};
+use crate::bucket::Bucket;
+pub(crate) use crate::bucket::key;
 use crate::support::{After, RawMaster, Seen, json as send_json};
 
 pub(crate) const UUID: &str = "21e6f5bd-dfdd-43d6-8751-a8017e12071f";
@@ -56,7 +57,7 @@ pub(crate) fn world_of(
     start(files, 10, true, storage, fault)
 }
 
-fn s3_storage(url: &str) -> Value {
+pub(crate) fn s3_storage(url: &str) -> Value {
     json!({
         "type": "s3", "bucket": "ckpts", "prefix": "my/prefix", "endpoint_url": url,
         "access_key": "kkkk", "secret_key": "ssss", "save_trial_best": 5,
@@ -122,6 +123,25 @@ impl World {
         self.server.client().get_checkpoint(UUID).unwrap()
     }
 
+    /// The checkpoint, to be downloaded in this environment.
+    pub(crate) fn checkpoint_in(&self, variables: &[(&str, &str)]) -> Checkpoint {
+        let client = self.login_in(variables).unwrap();
+        client.get_checkpoint(UUID).unwrap()
+    }
+
+    /// A client with these variables in its environment and no others, `URL` in them replaced by the server's.
+    fn login_in(&self, variables: &[(&str, &str)]) -> determined::Result<Determined> {
+        let mut variables: BTreeMap<_, _> = variables
+            .iter()
+            .map(|(name, value)| (*name, value.replace("URL", &self.server.url)))
+            .collect();
+        variables
+            .entry("HOME")
+            .or_insert_with(|| "/nonexistent".to_owned());
+        let options = self.server.login_options().proxy(Proxy::Environment);
+        Determined::new(options.environment(variables))
+    }
+
     /// The directory of the download.
     pub(crate) fn path(&self) -> PathBuf {
         self.scratch.path().join("c")
@@ -140,16 +160,9 @@ impl World {
     /// Downloads with these variables in the environment and no others, `URL` in them replaced by the server's, and gives the requests to the
     /// bucket.
     pub(crate) fn download_in(&self, variables: &[(&str, &str)]) -> determined::Result<Vec<Seen>> {
-        let mut variables: BTreeMap<_, _> = variables
-            .iter()
-            .map(|(name, value)| (*name, value.replace("URL", &self.server.url)))
-            .collect();
-        variables
-            .entry("HOME")
-            .or_insert_with(|| "/nonexistent".to_owned());
-        let options = self.server.login_options().environment(variables);
-        let client = determined::Determined::new(options)?;
-        client.get_checkpoint(UUID)?.download_with(self.options())?;
+        self.login_in(variables)?
+            .get_checkpoint(UUID)?
+            .download_with(self.options())?;
         let requests = self.server.requests();
         Ok(requests.into_iter().filter(is_to_bucket).collect())
     }

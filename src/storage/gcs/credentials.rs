@@ -13,7 +13,7 @@ use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::remote::{Call, Remote, refusal_text, text};
+use super::super::remote::{Call, Remote};
 use super::said;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::environment::Environment;
@@ -273,13 +273,10 @@ fn ask(remote: &Remote, call: &dyn Fn() -> Result<Call>) -> Result<Granted> {
     })?;
     if answer.status() != 200 {
         let line = answer.status_line();
-        return Err(failed(format!(
-            "{line}: {}",
-            said(&refusal_text(&mut answer))
-        )));
+        return Err(failed(format!("{line}: {}", said(&answer.refusal_text()))));
     }
     // The error would quote what is in the text.
-    serde_json::from_str(&text(answer)?).map_err(|_| failed("the answer has none".to_owned()))
+    serde_json::from_str(&answer.text()?).map_err(|_| failed("the answer has none".to_owned()))
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use serde_json::Value;
 use self::credentials::Tokens;
 use super::config::{prefix, required, text};
 use super::objects::{Object, Page, Store};
-use super::remote::{self, Call, Remote, refusal_text};
+use super::remote::{Call, Remote, Reply, first_line};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::{Answer, Session, encode};
+use crate::session::{Session, encode};
 
 const HOST: &str = "https://storage.googleapis.com";
 
@@ -110,7 +110,7 @@ impl Store for Gcs {
                 format!("{}: {line}: {}", self.name(), self.refusal(&mut answer)),
             ));
         }
-        let list: List = serde_json::from_str(&remote::text(answer)?).map_err(|error| {
+        let list: List = serde_json::from_str(&answer.text()?).map_err(|error| {
             Error::new(
                 ErrorKind::InvalidResponse,
                 format!("{}: the answer is no listing: {error}", self.name()),
@@ -139,8 +139,12 @@ impl Store for Gcs {
         })
     }
 
-    fn refusal(&self, answer: &mut Answer) -> String {
-        said(&refusal_text(answer))
+    fn version(&self, answer: &Reply) -> Option<String> {
+        answer.header("x-goog-generation").map(str::to_owned)
+    }
+
+    fn refusal(&self, answer: &mut Reply) -> String {
+        said(&answer.refusal_text())
     }
 }
 
@@ -163,8 +167,5 @@ fn said(body: &str) -> String {
             .or_else(|| error.get("error"))?;
         message.as_str().map(str::to_owned)
     });
-    message.unwrap_or_else(|| {
-        let line = body.lines().next().unwrap_or_default();
-        line.chars().take(200).collect()
-    })
+    message.unwrap_or_else(|| first_line(body))
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::remote::{Call, Remote, refusal_text, text};
+use super::super::remote::{Call, Remote};
 use super::super::xml::Element;
 use super::amazon_domain;
 use super::profile::Profile;
@@ -428,10 +428,10 @@ fn ask(remote: &Remote, call: &dyn Fn() -> Result<Call>, what: &str) -> Result<S
         _ => failed(error.to_string()),
     })?;
     match answer.status() {
-        200 => text(answer),
+        200 => answer.text(),
         _ => {
             let status = answer.status_line();
-            let said = super::said(&refusal_text(&mut answer));
+            let said = super::said(&answer.refusal_text());
             Err(failed(format!("{status}: {said}")))
         }
     }

@@ -14,13 +14,13 @@ use self::credentials::Chain;
 use self::profile::Profile;
 use self::sign::{Scope, Signable, query_string};
 use super::config::{prefix, required, text};
-use super::objects::{Object, Page, Store};
-use super::remote::{self, Call, Remote, refusal_text};
+use super::objects::{Object, Page, Store, entity_tag};
+use super::remote::{Call, Remote, Reply, first_line};
 use super::xml::Element;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::environment::Environment;
-use crate::session::{Answer, Session, encode};
+use crate::session::{Session, encode};
 
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -154,11 +154,11 @@ impl S3 {
             let mut answer = self.remote.ask(&|| self.request(None, query.to_vec()))?;
             let status = answer.status();
             if status == 200 {
-                return Element::parse(&remote::text(answer)?);
+                return Element::parse(&answer.text()?);
             }
             let line = answer.status_line();
             let from_header = answer.header("x-amz-bucket-region").map(str::to_owned);
-            let body = refusal_text(&mut answer);
+            let body = answer.refusal_text();
             let region = from_header.or_else(|| {
                 let error = Element::parse(&body).ok()?;
                 error.text_of("Region").map(str::to_owned)
@@ -239,10 +239,16 @@ impl Store for S3 {
                     ),
                 )
             })?;
-        let is_truncated = list.text_of("IsTruncated") == Some("true");
         let token = list.text_of("NextContinuationToken").map(str::to_owned);
         self.pages_by_key = token.is_none();
         let next = token.or_else(|| objects.last().map(|object| object.key.clone()));
+        let is_truncated = list.text_of("IsTruncated") == Some("true");
+        if is_truncated && next.is_none() {
+            return Err(Error::new(
+                ErrorKind::InvalidResponse,
+                format!("{}: the listing does not say how it goes on", self.name()),
+            ));
+        }
         Ok(Page {
             objects,
             next: next.filter(|_| is_truncated),
@@ -261,8 +267,12 @@ impl Store for S3 {
         })
     }
 
-    fn refusal(&self, answer: &mut Answer) -> String {
-        said(&refusal_text(answer))
+    fn version(&self, answer: &Reply) -> Option<String> {
+        answer.header("etag").map(entity_tag)
+    }
+
+    fn refusal(&self, answer: &mut Reply) -> String {
+        said(&answer.refusal_text())
     }
 }
 
@@ -277,7 +287,7 @@ fn object(entry: &Element, is_encoded: bool) -> Option<Object> {
     Some(Object {
         key,
         size: entry.text_of("Size")?.trim().parse().ok()?,
-        version: entry.text_of("ETag").unwrap_or_default().to_owned(),
+        version: entity_tag(entry.text_of("ETag").unwrap_or_default()),
     })
 }
 
@@ -290,13 +300,7 @@ fn said(body: &str) -> String {
             let part = |name| error.text_of(name).unwrap_or_default();
             format!("{}: {}", part("Code"), part("Message"))
         }
-        Err(_) => body
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .take(200)
-            .collect(),
+        Err(_) => first_line(body),
     }
 }
 
