@@ -390,6 +390,29 @@ fn an_empty_directory_is_filled_and_stays_the_same_directory() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_is_an_error_before_anything_is_fetched() {
+    let master = good_master();
+    let scratch = tempfile::tempdir().unwrap();
+    let link = scratch.path().join("link");
+    std::os::unix::fs::symlink(scratch.path().join("gone"), &link).unwrap();
+    let checkpoint = checkpoint(&master, UUID);
+    let error = checkpoint.download_with(to(&link)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains("leads nowhere"), "{error}");
+    // Below a link, and over the parent of a directory that is not there yet.
+    fs::create_dir(scratch.path().join("gone")).unwrap();
+    for path in [link.join("a/c"), scratch.path().join("new/../c")] {
+        checkpoint.download_with(to(&path)).unwrap();
+        assert_eq!(tree(&path), expected(UUID));
+    }
+    let path = scratch.path().join("gone/slash/");
+    checkpoint.download_with(to(&path)).unwrap();
+    assert_eq!(tree(&path), expected(UUID));
+    assert_eq!(archives_asked(&master), 3);
+}
+
 #[test]
 fn a_download_that_is_cut_leaves_nothing_and_the_next_is_whole() {
     type Cut = fn(&mut TcpStream, &[u8]) -> io::Result<After>;
@@ -744,6 +767,33 @@ fn links_in_a_shared_file_system_are_followed_and_what_is_no_file_is_refused() {
     let error = direct("c").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_storage_out_of_reach_is_told_from_one_that_is_not_there() {
+    let storage = tempfile::tempdir().unwrap();
+    // Nobody can look below a link to itself, whatever their rights.
+    let circle = storage.path().join("circle");
+    std::os::unix::fs::symlink(&circle, &circle).unwrap();
+    for (root, said) in [
+        (circle.as_path(), "cannot read"),
+        (storage.path(), "there is no directory"),
+    ] {
+        let master = master(stored("directory", root), send_whole);
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("c");
+        let checkpoint = checkpoint(&master, UUID);
+        let error = checkpoint
+            .download_with(to(&path).mode(DownloadMode::Direct))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+        checkpoint
+            .download_with(to(&path).mode(DownloadMode::Auto))
+            .unwrap();
+        assert_eq!(tree(&path), expected(UUID));
+    }
 }
 
 #[test]

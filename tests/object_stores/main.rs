@@ -6,6 +6,7 @@ mod azure;
 #[path = "../support/bucket.rs"]
 mod bucket;
 mod credentials;
+mod disk;
 mod emulators;
 mod fallback;
 mod gcs;
