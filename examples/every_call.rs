@@ -48,7 +48,12 @@ fn done<T>(call: &str, result: Result<T, Error>) -> Result<T> {
 /// A call that must fail in one of these ways.
 fn refused<T: Debug>(call: &str, result: Result<T, Error>, kinds: &[ErrorKind]) -> Result<()> {
     match result {
-        Err(error) if kinds.contains(&error.kind()) => println!("{call}: {:?}", error.kind()),
+        Err(error) if kinds.contains(&error.kind()) => {
+            ensure!(error.is_not_found() == (error.kind() == ErrorKind::NotFound));
+            ensure!(error.status().is_some() || error.server_message().is_none());
+            ensure!(!error.is_transient(), "{call}: {error}");
+            println!("{call}: {:?}", error.kind());
+        }
         Err(error) => return Err(error).with_context(|| format!("{call} surprises")),
         Ok(value) => bail!("{call} surprises: it gave {value:?}"),
     }
@@ -319,6 +324,13 @@ fn experiments(
         paused.clone()
     );
     spare.kill()?;
+    let checked = paused.clone().validate_only(true);
+    ensure!(client.create_experiment_with(&small, &none, checked)?.id == 0);
+    refused(
+        "Determined::create_experiment_with",
+        client.create_experiment_with(&small, &none, paused.clone().template(fresh())),
+        &[ErrorKind::NotFound],
+    )?;
     let mut experiment = call!(client::create_experiment_with, &small, &none, paused);
     ensure!(both!(client, get_experiment(experiment.id)).state == ExperimentState::Paused);
     refused(
@@ -635,7 +647,19 @@ fn checkpoints(client: &Determined, best: Checkpoint) -> Result<()> {
     ensure!(files == Path::new("checkpoints").join(&checkpoint.uuid));
     env::set_current_dir(env::temp_dir())?;
 
+    let (at_once, wait) = (DeleteOptions::new(), Duration::from_secs(600));
+    call!(
+        Checkpoint::remove_files_with,
+        &checkpoint,
+        ["no-such-file"],
+        at_once
+    );
     call!(Checkpoint::remove_files, &checkpoint, ["state.json"]);
     call!(Checkpoint::delete, &checkpoint);
+    call!(
+        Checkpoint::delete_with,
+        &checkpoint,
+        DeleteOptions::new().wait(wait)
+    );
     Ok(())
 }

@@ -99,10 +99,6 @@ pub fn logout() -> Result<()> {
 }
 
 /// Like [`Determined::get_session_username`].
-///
-/// # Errors
-///
-/// Like [`Determined::new`], if this call is the first.
 pub fn get_session_username() -> Result<String> {
     Ok(default_client()?.get_session_username().to_owned())
 }

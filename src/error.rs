@@ -12,6 +12,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What kind of failure an [`Error`] is: the question a program asks before it decides what to do.
 ///
 /// New kinds may be added in any release, so a `match` needs a `_` arm.
+///
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let client = master.determined();
+/// use determined::ErrorKind;
+///
+/// match client.get_model("iris") {
+///     Ok(model) => println!("{}", model.description),
+///     Err(error) if error.kind() == ErrorKind::NotFound => println!("not registered yet"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -16,6 +16,16 @@ use crate::trial::Trial;
 use crate::wire::{lenient, number, time};
 
 /// What a trial reported at one step, to one group.
+///
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let trial = master.experiment().create().await_first_trial()?;
+/// for report in trial.iter_metrics("validation")? {
+///     let report = report?;
+///     println!("{} {:?} {:?}", report.steps_completed, report.end_time, report.metric("val_loss"));
+/// }
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[doc(alias("TrainingMetrics", "ValidationMetrics"))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Report")]
@@ -106,6 +116,14 @@ impl From<Report> for TrialMetrics {
 ///
 /// These are the reports that the master had when it was asked; the stream does not wait for more. A failure comes as an `Err` item, after
 /// which the iterator is at its end. Dropping it closes its connection.
+///
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let trial = master.experiment().create().await_first_trial()?;
+/// let reports: Vec<_> = trial.iter_metrics("training")?.collect::<determined::Result<_>>()?;
+/// assert!(reports.is_sorted_by_key(|report| report.steps_completed));
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[must_use]
 pub struct MetricReports {
     lines: Option<JsonLines>,

@@ -13,6 +13,14 @@ use crate::session::{Session, route};
 ///
 /// Comes from [`Determined::add_oauth_client`](crate::Determined::add_oauth_client) and
 /// [`list_oauth_clients`](crate::Determined::list_oauth_clients).
+///
+/// ```no_run
+/// # let client = determined::Determined::new(determined::LoginOptions::new())?;
+/// for app in client.list_oauth_clients()? {
+///     println!("{} {} {}", app.id, app.name, app.domain);
+/// }
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Clone, Serialize)]
 #[non_exhaustive]
 #[doc(alias = "Oauth2ScimClient")]

@@ -7,6 +7,19 @@ use std::sync::Arc;
 ///
 /// A call that takes a while shows this to the function given as its `on_progress`, a few times a second and once more at its end. The
 /// function may be called from any thread, but never twice at the same time; it should return soon, because the work waits for it.
+///
+/// ```
+/// use determined::{DownloadOptions, Progress};
+///
+/// fn show(progress: &Progress) {
+///     match progress.fraction {
+///         Some(fraction) => eprintln!("{:.0} %", 100.0 * fraction),
+///         None => eprintln!("{} bytes", progress.bytes_done),
+///     }
+/// }
+/// let options = DownloadOptions::new().on_progress(show);
+/// # let _ = options;
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {

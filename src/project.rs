@@ -50,6 +50,17 @@ object! {
 }
 
 /// A note of a [`Project`].
+///
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let workspace = master.determined().create_workspace("lab")?;
+/// # let mut project = workspace.create_project("vision")?;
+/// project.add_note("plan", "Start small.")?;
+/// for note in &project.notes {
+///     println!("{}: {}", note.name, note.contents);
+/// }
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProjectNote {

@@ -70,9 +70,13 @@ impl ResourcePool {
     /// [`Api`](crate::ErrorKind::Api) if a workspace does not exist or is bound already, for a default pool, and for users who are no
     /// administrators.
     ///
-    /// ```no_run
-    /// # use determined::client;
-    /// let pool = client::get_resource_pool("gpu")?;
+    /// ```
+    /// # use determined::{Determined, testing::{MockMaster, MockMasterOptions}};
+    /// # let master = MockMaster::start_with(MockMasterOptions::new().resource_pool("gpu"));
+    /// # let admin = Determined::new(master.login_options().user("admin"))?;
+    /// # admin.create_workspace("lab")?;
+    /// # admin.create_workspace("staging")?;
+    /// let pool = admin.get_resource_pool("gpu")?;
     /// pool.add_bindings(["lab", "staging"])?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -90,9 +94,14 @@ impl ResourcePool {
     ///
     /// [`Api`](crate::ErrorKind::Api) if a workspace does not exist or is not bound, and for users who are no administrators.
     ///
-    /// ```no_run
-    /// # use determined::client;
-    /// let pool = client::get_resource_pool("gpu")?;
+    /// ```
+    /// # use determined::{Determined, testing::{MockMaster, MockMasterOptions}};
+    /// # let master = MockMaster::start_with(MockMasterOptions::new().resource_pool("gpu"));
+    /// # let admin = Determined::new(master.login_options().user("admin"))?;
+    /// # admin.create_workspace("lab")?;
+    /// # admin.create_workspace("staging")?;
+    /// let pool = admin.get_resource_pool("gpu")?;
+    /// # pool.add_bindings(["lab", "staging"])?;
     /// pool.remove_bindings(["staging"])?;
     /// # Ok::<(), determined::Error>(())
     /// ```
@@ -111,10 +120,16 @@ impl ResourcePool {
     /// [`Api`](crate::ErrorKind::Api) if a workspace does not exist or is named twice, for a default pool, and for users who are no
     /// administrators.
     ///
-    /// ```no_run
-    /// # use determined::client;
-    /// let pool = client::get_resource_pool("gpu")?;
+    /// ```
+    /// # use determined::{Determined, testing::{MockMaster, MockMasterOptions}};
+    /// # let master = MockMaster::start_with(MockMasterOptions::new().resource_pool("gpu"));
+    /// # let admin = Determined::new(master.login_options().user("admin"))?;
+    /// # admin.create_workspace("lab")?;
+    /// # admin.create_workspace("staging")?;
+    /// let pool = admin.get_resource_pool("gpu")?;
+    /// # pool.add_bindings(["staging"])?;
     /// pool.replace_bindings(["lab"])?;
+    /// assert_eq!(pool.list_workspaces()?[0].name, "lab");
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn replace_bindings(
@@ -133,9 +148,13 @@ impl ResourcePool {
     ///
     /// [`Api`](crate::ErrorKind::Api) if there is no such pool.
     ///
-    /// ```no_run
-    /// # use determined::client;
-    /// for workspace in client::get_resource_pool("gpu")?.list_workspaces()? {
+    /// ```
+    /// # use determined::{Determined, testing::{MockMaster, MockMasterOptions}};
+    /// # let master = MockMaster::start_with(MockMasterOptions::new().resource_pool("gpu"));
+    /// # let admin = Determined::new(master.login_options().user("admin"))?;
+    /// # admin.create_workspace("lab")?;
+    /// # admin.create_workspace("staging")?;
+    /// for workspace in admin.get_resource_pool("gpu")?.list_workspaces()? {
     ///     println!("{}", workspace.name);
     /// }
     /// # Ok::<(), determined::Error>(())

@@ -13,6 +13,16 @@ state_enum! {
     /// How a trial fares.
     ///
     /// While it is active, masters say `Queued`, `Pulling`, `Starting` or `Running`.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let trial = master.experiment().create().await_first_trial()?;
+    /// use determined::TrialState;
+    ///
+    /// assert_eq!(trial.state, TrialState::Completed);
+    /// assert_eq!(trial.state.to_string(), "COMPLETED");
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     pub enum TrialState("STATE_") {
         /// It runs, or waits to. Masters say one of the next four instead.
         Active = "ACTIVE",
@@ -52,6 +62,16 @@ impl TrialState {
 
 sort_enum! {
     /// By which property trials are sorted.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment().create();
+    /// use determined::{TrialQuery, TrialSortBy};
+    ///
+    /// let best_first = experiment.get_trials_with(TrialQuery::new().sort_by(TrialSortBy::BestValidationMetric))?;
+    /// assert_eq!(best_first[0].id, experiment.top_checkpoint()?.training.expect("a trial's checkpoint").trial_id);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     pub enum TrialSortBy {
         /// The id.
         Id = "SORT_BY_ID",
@@ -162,6 +182,15 @@ object! {
     ///
     /// Comes from [`Determined::get_trial`](crate::Determined::get_trial) and from [`Experiment::get_trials`]. The fields are what the master
     /// said then; [`reload`](Self::reload) asks again.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment().create();
+    /// for trial in experiment.get_trials()? {
+    ///     println!("trial {} is {} with {:?}", trial.id, trial.state, trial.hparams);
+    /// }
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     #[doc(alias = "TrialReference")]
     pub struct Trial from TrialBody {
         /// The id.
@@ -209,6 +238,18 @@ pub(crate) fn get(session: &Session, id: i32) -> Result<Trial> {
 }
 
 /// Which checkpoint [`Trial::select_checkpoint`] gives.
+///
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let trial = master.experiment().create().await_first_trial()?;
+/// use determined::{CheckpointChoice, MetricOrder};
+///
+/// let by_accuracy = MetricOrder::new().sort_by("acc").smaller_is_better(false);
+/// let most_accurate = trial.select_checkpoint(CheckpointChoice::BestBy(by_accuracy))?;
+/// let same = trial.select_checkpoint(CheckpointChoice::Uuid(most_accurate.uuid.clone()))?;
+/// assert_eq!(same.uuid, most_accurate.uuid);
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckpointChoice {

@@ -345,6 +345,13 @@ pub(crate) use sort_enum;
 
 sort_enum! {
     /// In which order a list is sorted.
+    ///
+    /// ```
+    /// use determined::{ModelQuery, ModelSortBy, OrderBy};
+    ///
+    /// let newest_first = ModelQuery::new().sort_by(ModelSortBy::CreationTime).order_by(OrderBy::Descending);
+    /// # let _ = newest_first;
+    /// ```
     #[doc(alias("ModelOrderBy", "TrialOrderBy", "CheckpointOrderBy", "ExperimentOrderBy", "ASC", "DESC"))]
     pub enum OrderBy {
         /// Smallest, first or oldest first.

@@ -306,6 +306,63 @@ fn a_search_for_a_python_name_finds_its_place() {
 }
 
 #[test]
+fn every_call_of_the_master_is_explained_with_its_errors_and_an_example() {
+    let source = Source::read();
+    let with_routes = source
+        .functions
+        .iter()
+        .filter(|(name, docs)| !name.starts_with("client::") && docs.contains(" /"));
+    assert!(with_routes.clone().count() > 120);
+    let bare: Vec<_> = with_routes
+        .filter(|(_, docs)| !docs.contains("# Errors") || !docs.contains("```"))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(bare.is_empty(), "without errors or an example: {bare:?}");
+}
+
+#[test]
+fn a_function_of_the_default_client_says_which_method_it_is_like_and_no_more() {
+    let source = Source::read();
+    let explains_itself = ["client::login", "client::logout"];
+    for (function, docs) in &source.functions {
+        let Some(name) = function.strip_prefix("client::") else {
+            continue;
+        };
+        if !explains_itself.contains(&function.as_str()) {
+            assert_eq!(docs.trim(), format!("Like [`Determined::{name}`]."));
+            let method = format!("Determined::{name}");
+            assert!(source.functions.contains_key(&method), "{method}");
+        }
+    }
+}
+
+#[test]
+fn the_example_that_makes_every_call_makes_every_call() {
+    let example = include_str!("../examples/every_call.rs");
+    let source = Source::read();
+    // The types whose functions are called by their whole names.
+    let calls: BTreeSet<&str> = source
+        .functions
+        .iter()
+        .filter(|(_, docs)| docs.contains(" /"))
+        .map(|(name, _)| word(name))
+        .collect();
+    let left_out: Vec<_> = source
+        .functions
+        .keys()
+        .filter(|function| {
+            let (subject, name) = function.split_once("::").unwrap_or_default();
+            let both = ["Determined", "client"].contains(&subject);
+            let is_called = example.contains(function.as_str())
+                || (both && example.contains(&format!("both!(client, {name}(")))
+                || (!calls.contains(subject) && example.contains(&format!(".{name}(")));
+            !is_called && name != "as_str" && name != "new"
+        })
+        .collect();
+    assert!(left_out.is_empty(), "not called: {left_out:?}");
+}
+
+#[test]
 fn the_routes_are_those_of_the_documentation() {
     let source = Source::read();
     let (mut count, mut missing) = (0, Vec::new());

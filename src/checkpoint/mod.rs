@@ -23,6 +23,16 @@ pub(crate) use query::{Owner, completed, list, pages};
 
 state_enum! {
     /// What became of a checkpoint.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment().create();
+    /// use determined::{CheckpointQuery, CheckpointState};
+    ///
+    /// let deleted = CheckpointQuery::new().states([CheckpointState::Deleted, CheckpointState::PartiallyDeleted]);
+    /// assert!(experiment.list_checkpoints_with(deleted)?.is_empty());
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     pub enum CheckpointState("STATE_") {
         /// It is being saved.
         Active = "ACTIVE",
@@ -43,6 +53,16 @@ object! {
     /// Comes from [`Determined::get_checkpoint`](crate::Determined::get_checkpoint), from the lists and choices of
     /// [`Experiment`](crate::Experiment) and [`Trial`](crate::Trial), and with a [`ModelVersion`](crate::ModelVersion). The fields are what
     /// the master said then; [`reload`](Self::reload) asks again.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment().create();
+    /// for checkpoint in experiment.list_checkpoints()? {
+    ///     let size: u64 = checkpoint.resources.values().sum();
+    ///     println!("{} is {} and has {size} bytes", checkpoint.uuid, checkpoint.state);
+    /// }
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     pub struct Checkpoint from CheckpointBody {
         /// The id, in lower case.
         pub uuid: String,
@@ -66,6 +86,15 @@ object! {
 }
 
 /// The training that a [`Checkpoint`] comes from.
+///
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let experiment = master.experiment().create();
+/// let best = experiment.top_checkpoint()?;
+/// let training = best.training.expect("a trial saved it");
+/// println!("trial {} with {:?}: {:?}", training.trial_id, training.hparams, training.metric("val_loss"));
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all(deserialize = "camelCase"))]
 #[non_exhaustive]

@@ -14,6 +14,17 @@ use crate::wire::{OrderBy, sort_enum};
 
 sort_enum! {
     /// By which property checkpoints are sorted.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment().create();
+    /// use determined::{CheckpointQuery, CheckpointSortBy, OrderBy};
+    ///
+    /// let newest_first = CheckpointQuery::new().sort_by(CheckpointSortBy::EndTime).order_by(OrderBy::Descending);
+    /// let newest = &experiment.list_checkpoints_with(newest_first)?[0];
+    /// assert_eq!(newest.metadata["steps_completed"], 5);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     pub enum CheckpointSortBy {
         /// The id.
         Uuid = "SORT_BY_UUID",
@@ -31,6 +42,13 @@ sort_enum! {
 }
 
 /// What [`CheckpointQuery::sort_by`] takes: a property, or the name of a validation metric.
+///
+/// ```
+/// use determined::{CheckpointSort, CheckpointSortBy};
+///
+/// assert_eq!(CheckpointSort::from("acc"), CheckpointSort::Metric("acc".into()));
+/// assert_eq!(CheckpointSort::from(CheckpointSortBy::Uuid), CheckpointSort::By(CheckpointSortBy::Uuid));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CheckpointSort {

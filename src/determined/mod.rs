@@ -42,6 +42,18 @@ impl Determined {
     /// [`Timeout`](crate::ErrorKind::Timeout) or [`Tls`](crate::ErrorKind::Tls) when the master cannot be reached;
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a URL or an option that cannot be used;
     /// [`CorruptTokenCache`](crate::ErrorKind::CorruptTokenCache) when the token store had to be set aside: the next call works.
+    ///
+    /// ```
+    /// use determined::{Determined, ErrorKind, LoginOptions, TokenStore};
+    ///
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let url = master.url();
+    /// let options = LoginOptions::new().master(url).user("determined").token_store(TokenStore::None);
+    /// let client = Determined::new(options.clone().password(""))?;
+    /// let error = Determined::new(options.password("a guess")).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     pub fn new(options: LoginOptions) -> Result<Self> {
         Ok(Self {
             session: Session::login(options)?,

@@ -24,11 +24,16 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone, [`Io`](ErrorKind::Io) if the file cannot be written.
+    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone, or was submitted without code; [`Io`](ErrorKind::Io) if the file cannot be written.
     ///
-    /// ```no_run
-    /// # let experiment = determined::client::get_experiment(1)?;
-    /// println!("{}", experiment.download_code(".")?.display());
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let config = serde_json::json!({"name": "n", "entrypoint": "true", "searcher": {"name": "single", "metric": "m", "max_length": 1}});
+    /// # let experiment = master.determined().create_experiment(config, "examples/model_def")?;
+    /// # let directory = tempfile::tempdir().expect("a temporary directory");
+    /// # let directory = directory.path();
+    /// let archive = experiment.download_code(directory)?;
+    /// assert_eq!(archive, directory.join("exp-1_model_def.tar.gz"));
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn download_code(&self, output_dir: impl AsRef<Path>) -> Result<PathBuf> {
@@ -52,7 +57,12 @@ fn write_archive(answer: impl Read, directory: &Path, target: &Path) -> Result<(
     let mut is_empty = true;
     loop {
         match archive.read(&mut block).map_err(archive_error)? {
-            0 if is_empty => return Err(damaged("it is empty")),
+            0 if is_empty => {
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    "the experiment was submitted without code",
+                ));
+            }
             0 => return file.finish(),
             count => file.write_all(&block[..count])?,
         }
@@ -188,7 +198,7 @@ mod tests {
         for (answer, kind) in [
             (r#"{"b64Tgz":"AAAA"#, ErrorKind::Connection),
             (r#"{"b64Tgz":"AA*A"}"#, ErrorKind::InvalidResponse),
-            (r#"{"b64Tgz":""}"#, ErrorKind::InvalidResponse),
+            (r#"{"b64Tgz":""}"#, ErrorKind::NotFound),
             ("{}", ErrorKind::InvalidResponse),
             ("<html></html>", ErrorKind::InvalidResponse),
         ] {

@@ -22,6 +22,17 @@ const PERIOD: Duration = Duration::from_millis(100);
 
 state_enum! {
     /// What a master warns of when it creates an experiment.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment().create();
+    /// use determined::LaunchWarning;
+    ///
+    /// if experiment.warnings.contains(&LaunchWarning::CurrentSlotsExceeded) {
+    ///     println!("experiment {} may wait for long", experiment.id);
+    /// }
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     pub enum LaunchWarning("LAUNCH_WARNING_") {
         /// The experiment needs more slots than there are now, so it may wait for long.
         CurrentSlotsExceeded = "CURRENT_SLOTS_EXCEEDED",

@@ -26,6 +26,18 @@ state_enum! {
     /// How an experiment fares.
     ///
     /// While it is active, masters say `Queued`, `Pulling`, `Starting` or `Running`, whichever of its trials has come furthest.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let experiment = master.experiment().create();
+    /// use determined::ExperimentState;
+    ///
+    /// let state = experiment.wait()?;
+    /// assert_eq!(state, ExperimentState::Completed);
+    /// assert_eq!(state.to_string(), "COMPLETED");
+    /// assert_eq!("STATE_COMPLETED".parse(), Ok(state));
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     pub enum ExperimentState("STATE_") {
         /// It runs, or waits to. Masters say one of the next four instead.
         Active = "ACTIVE",
@@ -78,6 +90,17 @@ object! {
     /// Comes from [`Determined::create_experiment`](crate::Determined::create_experiment),
     /// [`get_experiment`](crate::Determined::get_experiment) and [`list_experiments`](crate::Determined::list_experiments). The fields are what
     /// the master said then; [`reload`](Self::reload) asks again.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// # let id = master.experiment().create().id;
+    /// let experiment = client.get_experiment(id)?;
+    /// println!("{} is {}, {:.0} %", experiment.name, experiment.state, 100.0 * experiment.progress.unwrap_or(0.0));
+    /// let best = experiment.top_checkpoint()?;
+    /// assert_eq!(best.training.map(|training| training.experiment_id), Some(experiment.id));
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     #[doc(alias = "ExperimentReference")]
     pub struct Experiment from ExperimentBody {
         /// The id.
@@ -561,8 +584,10 @@ impl Experiment {
     /// [`NotFound`](ErrorKind::NotFound) if there is no such workspace or project, [`Forbidden`](ErrorKind::Forbidden) without the right,
     /// [`Api`](ErrorKind::Api) if the experiment is archived.
     ///
-    /// ```no_run
-    /// # let mut experiment = determined::client::get_experiment(1)?;
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let mut experiment = master.experiment().create();
+    /// # master.determined().create_workspace("lab")?.create_project("vision")?;
     /// experiment.move_to_project("lab", "vision")?;
     /// assert_eq!(experiment.project_name, "vision");
     /// # Ok::<(), determined::Error>(())

@@ -7,6 +7,18 @@ use crate::wire::{OrderBy, sort_enum};
 
 sort_enum! {
     /// By which property experiments are sorted.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// # master.experiment().create();
+    /// # master.experiment().create();
+    /// use determined::{ExperimentQuery, ExperimentSortBy, OrderBy};
+    ///
+    /// let newest_first = ExperimentQuery::new().sort_by(ExperimentSortBy::StartTime).order_by(OrderBy::Descending);
+    /// assert_eq!(client.list_experiments_with(newest_first)?[0].id, 2);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     pub enum ExperimentSortBy {
         /// The id.
         Id = "SORT_BY_ID",

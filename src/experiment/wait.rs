@@ -26,6 +26,19 @@ const OUTAGE_INTERVAL: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What a wait does about an experiment that is paused.
+///
+/// ```
+/// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
+/// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
+/// # let experiment = master.experiment().create();
+/// use determined::{ErrorKind, OnPaused, WaitOptions};
+///
+/// experiment.pause()?;
+/// assert_eq!(experiment.wait().unwrap_err().kind(), ErrorKind::ExperimentPaused);
+/// let patient = WaitOptions::new().on_paused(OnPaused::KeepWaiting);
+/// # let _ = patient;
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnPaused {
@@ -37,6 +50,18 @@ pub enum OnPaused {
 }
 
 /// What a wait has seen, for the function given to [`WaitOptions::on_progress`].
+///
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let experiment = master.experiment().create();
+/// use determined::{WaitOptions, WaitProgress};
+///
+/// fn show(seen: &WaitProgress) {
+///     eprintln!("{} after {} s", seen.state, seen.elapsed.as_secs());
+/// }
+/// experiment.wait_with(WaitOptions::new().on_progress(show))?;
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct WaitProgress {

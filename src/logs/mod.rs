@@ -23,6 +23,17 @@ use crate::wire::OrderBy;
 pub use self::entry::LogEntry;
 
 /// How serious an entry of a log is, in rising order.
+///
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let trial = master.experiment().create().await_first_trial()?;
+/// use determined::{LogLevel, LogOptions};
+///
+/// for entry in trial.logs_with(LogOptions::new().min_level(LogLevel::Warning))? {
+///     assert!(entry?.level() >= Some(LogLevel::Warning));
+/// }
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum LogLevel {
@@ -289,6 +300,14 @@ fn sent(time: Timestamp) -> Timestamp {
 ///
 /// Arguments were checked and the first request was sent by the call that made the iterator. A failure comes as an `Err` item, after which
 /// the iterator is at its end. Dropping it closes its connection.
+///
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let trial = master.experiment().create().await_first_trial()?;
+/// let lines = trial.logs()?.collect::<determined::Result<Vec<_>>>()?;
+/// println!("{} lines, the last: {}", lines.len(), lines[lines.len() - 1]);
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[must_use]
 pub struct LogEntries {
     source: Source,

@@ -7,6 +7,18 @@ use crate::wire::{OrderBy, sort_enum};
 
 sort_enum! {
     /// What a list of models is sorted by.
+    ///
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let client = master.determined();
+    /// # client.create_model("iris")?;
+    /// # client.create_model("rose")?;
+    /// use determined::{ModelQuery, ModelSortBy, OrderBy};
+    ///
+    /// let newest_first = ModelQuery::new().sort_by(ModelSortBy::CreationTime).order_by(OrderBy::Descending);
+    /// assert_eq!(client.get_models_with(newest_first)?[0].name, "rose");
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     pub enum ModelSortBy {
         /// The name.
         Name = "SORT_BY_NAME",

@@ -174,9 +174,14 @@ impl LoginOptions {
 
     /// Takes these variables instead of the process's own environment, all of them: what is not named here counts as unset.
     ///
-    /// ```no_run
+    /// ```
     /// # use determined::{Determined, LoginOptions};
-    /// let client = Determined::new(LoginOptions::new().environment([("DET_MASTER", "det.example"), ("HOME", "/tmp/scratch")]))?;
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let url = master.url();
+    /// # let scratch = tempfile::tempdir().expect("a temporary directory");
+    /// # let home = scratch.path().to_str().expect("a path in UTF-8");
+    /// let variables = [("DET_MASTER", url.as_str()), ("HOME", home), ("DET_USER", "determined")];
+    /// let client = Determined::new(LoginOptions::new().environment(variables).password(""))?;
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn environment<N: AsRef<str>, V: Into<OsString>>(

@@ -31,6 +31,18 @@ type FetchPage<T> = dyn FnMut(i64) -> Result<(Vec<T>, Pagination)> + Send;
 ///
 /// Holds one page. The first page is fetched by the call that makes the iterator, so bad arguments and missing rights show there; a later
 /// failure comes as an `Err` item, after which the iterator is at its end.
+///
+/// ```
+/// # let master = determined::testing::MockMaster::start();
+/// # let client = master.determined();
+/// # master.experiment().create();
+/// use determined::ExperimentQuery;
+///
+/// let mut pages = client.iter_experiments_with(ExperimentQuery::new().page_size(20))?;
+/// let first = pages.next().transpose()?;
+/// assert_eq!(first.map(|experiment| experiment.id), Some(1));
+/// # Ok::<(), determined::Error>(())
+/// ```
 pub struct Pages<T> {
     fetch: Box<FetchPage<T>>,
     page: vec::IntoIter<T>,

@@ -47,6 +47,14 @@ use crate::progress::{Observer, Progress};
 use crate::session::{Session, route};
 
 /// Which way a checkpoint is downloaded.
+///
+/// ```
+/// use determined::{DownloadMode, DownloadOptions};
+///
+/// let straight = DownloadOptions::new().mode(DownloadMode::Direct);
+/// assert_eq!(DownloadMode::Direct.to_string(), "direct");
+/// # let _ = straight;
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DownloadMode {
@@ -154,9 +162,14 @@ impl Checkpoint {
     ///
     /// Those of [`download_with`](Self::download_with).
     ///
-    /// ```no_run
-    /// let checkpoint = determined::client::get_checkpoint("0f5581ff-18d1-4a13-8244-feadd21feee2")?;
-    /// println!("{}", checkpoint.download()?.display());
+    /// ```
+    /// # let master = determined::testing::MockMaster::start();
+    /// # let checkpoint = master.experiment().create().top_checkpoint()?;
+    /// # let directory = tempfile::tempdir().expect("a temporary directory");
+    /// # std::env::set_current_dir(&directory).expect("a directory to work in");
+    /// let path = checkpoint.download()?;
+    /// assert_eq!(path, std::path::Path::new("checkpoints").join(&checkpoint.uuid));
+    /// assert!(path.join("state.json").exists());
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn download(&self) -> Result<PathBuf> {
