@@ -2,10 +2,13 @@
 //! submit experiments, wait for them, read trials, metrics and logs, download the best checkpoint, keep a model registry. Plain
 //! function calls; no async runtime.
 //!
+//! The [guide](https://github.com/determined-rs/determined/blob/main/docs/guide.md) goes the whole way with you, and a
+//! [table](https://github.com/determined-rs/determined/blob/main/docs/from-python.md) has every call of the Python SDK beside its Rust call.
+//!
 //! # The default client
 //!
 //! Scripts call the functions of [`client`]. They share one client, which [`client::login`] makes, or the first call, from the environment
-//! (`DET_MASTER`, `DET_USER`, `DET_PASS`, …) and the token store of the `det` command.
+//! (`DET_MASTER`, `DET_USER`, `DET_PASS`, …) and the token store of the `det` command. [`LoginOptions`] has every other way to log in.
 //!
 //! ```no_run
 //! use determined::{LoginOptions, client};
@@ -19,30 +22,87 @@
 //!
 //! # Explicit clients
 //!
-//! [`Determined`] has the same calls. Take it for two masters, for two users, or where globals are unwelcome. Its objects ([`Experiment`],
-//! [`Trial`], [`Checkpoint`], [`Model`], …) are plain data with public fields, and know the client that they came from.
+//! [`Determined`] has the same calls. Take it for two masters, for two users, in functions that are to be tested, or where globals are
+//! unwelcome. Its objects ([`Experiment`], [`Trial`], [`Checkpoint`], [`Model`], …) are plain data with public fields, and know the client
+//! that they came from.
+//!
+//! ```
+//! use determined::Determined;
+//!
+//! # let (here, there) = (determined::testing::MockMaster::start(), determined::testing::MockMaster::start());
+//! # let (old_master, new_master) = (here.login_options(), there.login_options());
+//! let (old, new) = (Determined::new(old_master)?, Determined::new(new_master)?); // from LoginOptions
+//! for model in old.get_models()? {
+//!     new.create_model(&model.name)?;
+//! }
+//! # Ok::<(), determined::Error>(())
+//! ```
 //!
 //! # Options
 //!
 //! The short call takes what is required. The same call with `_with` takes an options struct too: [`Experiment::wait`] and
-//! [`Experiment::wait_with`]\([`WaitOptions`]\). Lists come whole as a `Vec`, or page by page from `iter_…_with` as [`Pages`].
+//! [`Experiment::wait_with`]\([`WaitOptions`]\). Every option says what it is by default. Lists come whole as a `Vec`, or page by page from
+//! `iter_…_with` as [`Pages`]. What changes an object takes `&mut self`, and changes its fields when the master has agreed; `reload` asks the
+//! master again.
 //!
 //! # Errors
 //!
 //! Everything returns [`Result`]. An [`Error`] is one line for people, and answers questions: [`Error::kind`], [`Error::status`],
 //! [`Error::server_message`], [`Error::is_transient`]. Nothing that a master, a file or a user sends panics.
 //!
+//! ```
+//! use determined::ErrorKind;
+//!
+//! # let master = determined::testing::MockMaster::start();
+//! # let client = master.determined();
+//! let model = match client.get_model("iris") {
+//!     Err(error) if error.is_not_found() => client.create_model("iris")?,
+//!     found => found?,
+//! };
+//! let error = client.create_model("iris").unwrap_err();
+//! assert_eq!((error.kind(), error.status()), (ErrorKind::Conflict, Some(409)));
+//! # assert_eq!(model.name, "iris");
+//! # Ok::<(), determined::Error>(())
+//! ```
+//!
 //! # Threads, time and cancelling
 //!
 //! Clients and objects are `Send + Sync` and cheap to clone; all threads may use one client at once. A silent master is an error within a
 //! minute. A [`CancelToken`] ends a wait, a followed log, a download or a submission from another thread within a second.
+//!
+//! ```
+//! use std::thread;
+//!
+//! # let master = determined::testing::MockMaster::start();
+//! # let experiment = master.experiment().create();
+//! thread::scope(|scope| {
+//!     for trial in experiment.get_trials()? {
+//!         scope.spawn(move || println!("trial {} has {:?} log entries", trial.id, trial.logs().map(Iterator::count)));
+//!     }
+//!     Ok::<(), determined::Error>(())
+//! })?;
+//! # Ok::<(), determined::Error>(())
+//! ```
 //!
 //! # Testing
 //!
 //! With the feature `testing`, `testing::MockMaster` is a master inside the process that keeps state and runs experiments in no time, for the
 //! tests of scripts built on this crate. The examples of this documentation run against it.
 //!
+//! ```
+//! use determined::testing::MockMaster;
+//!
+//! let master = MockMaster::start(); // it lives as long as this
+//! let client = master.determined();
+//! let experiment = client.create_experiment("examples/model_def/config.yaml", "examples/model_def")?;
+//! assert_eq!(experiment.wait()?.to_string(), "COMPLETED");
+//! assert_eq!(experiment.get_trials()?.len(), 2);
+//! # Ok::<(), determined::Error>(())
+//! ```
+//!
 //! # Features
+//!
+//! None is on by default.
 //!
 //! | feature | what it adds |
 //! |---|---|
@@ -54,6 +114,11 @@
 //!
 //! Through [`log`](https://docs.rs/log), target `determined`: every call at `debug`, logins at `info`, what needs attention at `warn`. Passwords
 //! and tokens are never logged.
+//!
+//! # Versions
+//!
+//! Masters 0.21.0 to 0.38.1, Rust 1.89 or later. Of other crates' types only those of `serde_json` and `jiff` and the traits of `serde` stand
+//! in signatures.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The library prints nothing and never ends the process.
 #![warn(clippy::exit, clippy::print_stderr, clippy::print_stdout)]
