@@ -178,7 +178,7 @@ fn start(session: &Session, request: Request) -> Result<Pages<Trial>> {
 }
 
 object! {
-    /// A trial: one training run of an experiment.
+    /// A trial: one training run of an experiment, with hyperparameters of its own.
     ///
     /// Comes from [`Determined::get_trial`](crate::Determined::get_trial) and from [`Experiment::get_trials`]. The fields are what the master
     /// said then; [`reload`](Self::reload) asks again.

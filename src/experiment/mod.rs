@@ -85,7 +85,7 @@ impl ExperimentState {
 }
 
 object! {
-    /// An experiment.
+    /// An experiment: a configuration and the code that it runs, as one trial or as many.
     ///
     /// Comes from [`Determined::create_experiment`](crate::Determined::create_experiment),
     /// [`get_experiment`](crate::Determined::get_experiment) and [`list_experiments`](crate::Determined::list_experiments). The fields are what
