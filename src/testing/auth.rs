@@ -3,7 +3,7 @@
 use super::failure::{Code, Failure};
 use super::http::Response;
 use super::router::{Answer, Call, Route};
-use super::state::token;
+use super::tokens::token;
 use super::users::password_hash;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

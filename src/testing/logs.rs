@@ -1,5 +1,6 @@
 //! Logs: what trials and the master write of them, and how it is streamed.
 
+use super::agents::AGENT;
 use super::clock::Clock;
 use super::failure::Failure;
 use super::http::Response;
@@ -20,9 +21,6 @@ pub(super) const ROUTES: &[Route] = &[
     Route::get("/api/v1/trials/{}/logs/fields", fields).streaming(),
     Route::get("/api/v1/tasks/{}/logs", of_task).streaming(),
 ];
-
-/// The one agent.
-pub(super) const AGENT: &str = "agent-a";
 
 /// How long after its end a trial may still get lines, in simulated microseconds.
 const GRACE: u64 = 5_000_000;
@@ -229,9 +227,9 @@ fn of_trial(call: &mut Call<'_>) -> Answer {
 
 fn of_task(call: &mut Call<'_>) -> Answer {
     let task = call.text(0).to_owned();
-    let mut trials = call.state.trials.values();
-    let trial = trials
-        .find(|trial| trial.task_id == task)
+    let trial = call
+        .state
+        .trial_of_task(&task)
         .ok_or_else(|| Failure::not_found(format!("1 error occurred:\n\t* failed to fetch batch: rpc error: code = NotFound desc = task '{task}' not found\n\n")))?
         .id;
     stream(call, trial, Subject::Task(task), Filter::of(&call.query)?)

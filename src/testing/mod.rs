@@ -9,6 +9,7 @@
 //!
 #![doc = include_str!("../../docs/testing.md")]
 
+mod agents;
 mod archive;
 mod auth;
 mod checkpoints;
@@ -20,6 +21,7 @@ mod failure;
 mod faults;
 mod folder;
 mod http;
+mod jobs;
 mod logs;
 mod metrics;
 mod models;
@@ -30,6 +32,9 @@ mod searcher;
 mod seeds;
 mod simulation;
 mod state;
+mod tasks;
+mod templates;
+mod tokens;
 mod trials;
 mod users;
 mod versions;

@@ -45,6 +45,14 @@ impl Pools {
             .collect()
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     fn bindings(&self, name: &str) -> Result<&BTreeSet<i32>, Failure> {
         self.0.get(name).ok_or_else(|| {
             Failure::internal(format!(
@@ -85,10 +93,12 @@ fn list(call: &mut Call<'_>) -> Answer {
 
 fn pool_on_wire(state: &State, name: &str) -> Value {
     let default = name == DEFAULT;
-    let (agents, slots) = match default {
-        true => (1, state.slots),
-        false => (0, 0),
+    let (agents, slots, kind) = match default {
+        true => (1, state.agent.capacity(), "TYPE_CPU"),
+        false => (0, 0, "TYPE_UNSPECIFIED"),
     };
+    let jobs = state.queued_jobs(name);
+    let scheduled = jobs.iter().filter(|(_, runs)| *runs).count();
     json!({
         "name": name,
         "description": "",
@@ -96,7 +106,7 @@ fn pool_on_wire(state: &State, name: &str) -> Value {
         "numAgents": agents,
         "slotsAvailable": slots,
         "slotsUsed": if default { state.slots_taken() } else { 0 },
-        "slotType": "TYPE_CPU",
+        "slotType": kind,
         "auxContainerCapacity": 100 * agents,
         "auxContainersRunning": 0,
         "defaultComputePool": default,
@@ -104,9 +114,9 @@ fn pool_on_wire(state: &State, name: &str) -> Value {
         "preemptible": false,
         "minAgents": 0,
         "maxAgents": 0,
-        "slotsPerAgent": slots,
+        "slotsPerAgent": -1,
         "auxContainerCapacityPerAgent": 100,
-        "schedulerType": "SCHEDULER_TYPE_FAIR_SHARE",
+        "schedulerType": "SCHEDULER_TYPE_PRIORITY",
         "schedulerFittingPolicy": "FITTING_POLICY_BEST",
         "location": "on-prem",
         "imageId": "",
@@ -121,10 +131,15 @@ fn pool_on_wire(state: &State, name: &str) -> Value {
         "agentFluentImage": "",
         "maxIdleAgentPeriod": 0,
         "maxAgentStartingPeriod": 0,
-        "details": {"aws": null, "gcp": null, "priorityScheduler": null},
+        "details": {
+            "aws": null,
+            "gcp": null,
+            "priorityScheduler": {"preemption": false, "defaultPriority": 42},
+        },
         "accelerator": "",
-        "clusterName": "",
+        "stats": {"queuedCount": jobs.len() - scheduled, "scheduledCount": scheduled},
         "resourceManagerMetadata": {},
+        "clusterName": "",
     })
 }
 

@@ -247,7 +247,11 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request) -> Response {
 }
 
 fn nothing_here(request: &Request, path: &str) -> Response {
-    if path.starts_with("/api/") {
+    let of_enterprise = ["/api/v1/roles", "/api/v1/permissions"];
+    if of_enterprise.iter().any(|prefix| path.starts_with(prefix)) {
+        let message = "Determined Enterprise Edition is required for this functionality";
+        Failure::new(Code::Unimplemented, message).response(Shape::Unary)
+    } else if path.starts_with("/api/") {
         Failure::new(Code::Unimplemented, "Not Implemented").response(Shape::Unary)
     } else {
         let message = format!("api not found: {} {path}", request.method);
@@ -258,7 +262,9 @@ fn nothing_here(request: &Request, path: &str) -> Response {
 fn routes() -> impl Iterator<Item = &'static Route> {
     [
         super::auth::ROUTES,
+        super::tokens::ROUTES,
         super::cluster::ROUTES,
+        super::agents::ROUTES,
         super::users::ROUTES,
         super::experiments::ROUTES,
         super::trials::ROUTES,
@@ -270,6 +276,9 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         super::workspaces::ROUTES,
         super::projects::ROUTES,
         super::pools::ROUTES,
+        super::tasks::ROUTES,
+        super::jobs::ROUTES,
+        super::templates::ROUTES,
     ]
     .into_iter()
     .flatten()

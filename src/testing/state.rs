@@ -1,28 +1,27 @@
 //! What the master knows.
 
+use super::agents::Agent;
 use super::checkpoints::Checkpoint;
 use super::clock::{Clock, Time};
+use super::cluster::ClusterMessage;
 use super::experiments::Experiment;
-use super::failure::{Code, Failure};
 use super::folder::Folder;
-use super::http::Request;
 use super::models::Model as RegistryModel;
 use super::pools::Pools;
 use super::projects::Project;
 use super::simulation::{Agenda, Model};
+use super::templates::Template;
+use super::tokens::Tokens;
 use super::trials::Trial;
 use super::users::User;
 use super::workspaces::Workspace;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, VecDeque, btree_map};
+use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// How long a login lasts.
-const SESSION: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The master's state with its lock.
 pub(super) struct Shared {
@@ -137,13 +136,6 @@ impl<T> Table<T> {
     }
 }
 
-/// A login.
-#[derive(Debug)]
-struct Session {
-    user_id: i32,
-    expires: Timestamp,
-}
-
 pub(super) struct State {
     pub(super) time: Time,
     pub(super) agenda: Agenda,
@@ -152,9 +144,9 @@ pub(super) struct State {
     pub(super) started: Timestamp,
     pub(super) master_id: String,
     pub(super) cluster_id: String,
-    /// How many slots the one agent has.
-    pub(super) slots: usize,
-    sessions: HashMap<String, Session>,
+    pub(super) agent: Agent,
+    pub(super) cluster_message: Option<ClusterMessage>,
+    pub(super) tokens: Tokens,
     pub(super) users: Table<User>,
     pub(super) workspaces: Table<Workspace>,
     pub(super) projects: Table<Project>,
@@ -169,6 +161,8 @@ pub(super) struct State {
     pub(super) models: Table<RegistryModel>,
     pub(super) last_version_id: i32,
     pub(super) pools: Pools,
+    /// By name.
+    pub(super) templates: BTreeMap<String, Template>,
     pub(super) last_log_id: u64,
     pub(super) last_report_id: i32,
 }
@@ -183,8 +177,9 @@ impl State {
             started: Timestamp::now(),
             master_id: uuid(),
             cluster_id: uuid(),
-            slots,
-            sessions: HashMap::new(),
+            agent: Agent::new(slots),
+            cluster_message: None,
+            tokens: Tokens::default(),
             users: Table::default(),
             workspaces: Table::default(),
             projects: Table::default(),
@@ -196,61 +191,11 @@ impl State {
             models: Table::default(),
             last_version_id: 0,
             pools: Pools::default(),
+            templates: BTreeMap::new(),
             last_log_id: 0,
             last_report_id: 0,
         }
     }
-
-    /// Opens a session and gives its token.
-    pub(super) fn start_session(&mut self, user_id: i32) -> String {
-        let token = format!("v2.public.{}{}", random_hex::<32>(), random_hex::<32>());
-        let expires = Timestamp::now() + SESSION;
-        self.sessions
-            .insert(token.clone(), Session { user_id, expires });
-        token
-    }
-
-    pub(super) fn end_session(&mut self, token: &str) {
-        self.sessions.remove(token);
-    }
-
-    /// Makes every token invalid that was given so far.
-    pub(super) fn expire_sessions(&mut self) {
-        self.sessions.clear();
-    }
-
-    /// Who sends this request.
-    pub(super) fn authenticate(&self, request: &Request) -> Result<i32, Failure> {
-        let Some(token) = token(request) else {
-            return Err(Failure::new(Code::Unauthenticated, "token missing"));
-        };
-        let user = self
-            .sessions
-            .get(token)
-            .filter(|session| session.expires > Timestamp::now())
-            .and_then(|session| self.users.get(session.user_id))
-            .ok_or_else(|| Failure::new(Code::Unauthenticated, "invalid credentials"))?;
-        if user.active {
-            Ok(user.id)
-        } else {
-            Err(Failure::forbidden("user not active"))
-        }
-    }
-}
-
-/// The token that a request carries, in its header or in its cookie.
-pub(super) fn token(request: &Request) -> Option<&str> {
-    let bearer = request
-        .header("authorization")
-        .or_else(|| request.header("grpc-metadata-x-user-token"))
-        .map(|value| value.strip_prefix("Bearer ").unwrap_or(value).trim());
-    let cookie = || {
-        request
-            .header("cookie")?
-            .split(';')
-            .find_map(|pair| pair.trim().strip_prefix("auth="))
-    };
-    bearer.or_else(cookie).filter(|token| !token.is_empty())
 }
 
 /// A random uuid of version 4.

@@ -19,6 +19,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::get("/api/v1/experiments/{}/trials", list),
     Route::get("/api/v1/trials/{}", get),
     Route::post("/api/v1/trials/{}/kill", kill),
+    Route::put("/api/v1/trials/{}/retain_logs", retain_logs),
     Route::get("/api/v1/trials/{}/workloads", workloads),
 ];
 
@@ -437,6 +438,12 @@ fn kill(call: &mut Call<'_>) -> Answer {
         }
         call.state.after_in_trial(id, 100, Happening::Killed);
     }
+    Ok(Response::json(&json!({})))
+}
+
+/// How long logs are kept shows nowhere.
+fn retain_logs(call: &mut Call<'_>) -> Answer {
+    call.state.trial(call.id(0, "trial_id")?)?;
     Ok(Response::json(&json!({})))
 }
 

@@ -1,5 +1,6 @@
 //! The in-process master as its users see it.
 
+mod beyond;
 mod isolation;
 mod lives;
 mod properties;

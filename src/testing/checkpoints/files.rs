@@ -2,12 +2,34 @@
 
 use super::{Checkpoint, CheckpointState, EVERYTHING, NewCheckpoint};
 use crate::testing::config::checkpoint_directory;
+use crate::testing::experiments::Experiment;
 use crate::testing::simulation::Line;
 use crate::testing::state::State;
 use crate::testing::trials::Metric;
 use crate::testing::wire;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::{fs, io};
+
+/// How many checkpoints an experiment keeps when it has ended.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::testing) struct Policy {
+    pub(in crate::testing) best_of_experiment: usize,
+    pub(in crate::testing) best_of_trial: usize,
+    pub(in crate::testing) latest_of_trial: usize,
+}
+
+impl Policy {
+    fn of(config: &Value) -> Self {
+        let storage = &config["checkpoint_storage"];
+        let keep = |key: &str| storage[key].as_u64().unwrap_or(0) as usize;
+        Self {
+            best_of_experiment: keep("save_experiment_best"),
+            best_of_trial: keep("save_trial_best"),
+            latest_of_trial: keep("save_trial_latest"),
+        }
+    }
+}
 
 impl State {
     /// Writes the files of a checkpoint to its storage and takes it into the books.
@@ -112,23 +134,28 @@ impl State {
         checkpoint.state = CheckpointState::PartiallyDeleted;
     }
 
-    /// Removes what the storage policy of an ended experiment does not keep.
+    /// Removes what the storage policy of an experiment does not keep.
     pub(in crate::testing) fn collect_garbage(&mut self, experiment_id: i32) {
         let Some(experiment) = self.experiments.get(experiment_id) else {
             return;
         };
-        let storage = &experiment.config["checkpoint_storage"];
-        let keep = |key: &str| storage[key].as_u64().unwrap_or(0) as usize;
-        let (of_experiment, of_trial, latest) = (
-            keep("save_experiment_best"),
-            keep("save_trial_best"),
-            keep("save_trial_latest"),
-        );
+        let policy = Policy::of(&experiment.config);
+        for uuid in self.garbage(experiment, policy) {
+            self.remove_checkpoint_files(&uuid, &[EVERYTHING.into()]);
+        }
+    }
+
+    /// The checkpoints that a policy does not keep.
+    pub(in crate::testing) fn garbage(
+        &self,
+        experiment: &Experiment,
+        policy: Policy,
+    ) -> Vec<String> {
         let metric = Metric::of(&experiment.config);
         let mut best: Vec<(f64, &Checkpoint)> = self
             .checkpoints
             .values()
-            .filter(|checkpoint| checkpoint.experiment_id == experiment_id)
+            .filter(|checkpoint| checkpoint.experiment_id == experiment.id)
             .filter_map(|checkpoint| {
                 let value = metric.signed(&self.validation_of(checkpoint)?.metrics)?;
                 Some((value, checkpoint))
@@ -140,7 +167,7 @@ impl State {
         });
         let mut kept: Vec<&str> = best
             .iter()
-            .take(of_experiment)
+            .take(policy.best_of_experiment)
             .map(|(_, checkpoint)| checkpoint.uuid.as_str())
             .collect();
         for trial in &experiment.trials {
@@ -149,7 +176,7 @@ impl State {
                 .filter(|(_, checkpoint)| checkpoint.trial_id == *trial);
             kept.extend(
                 of_this
-                    .take(of_trial)
+                    .take(policy.best_of_trial)
                     .map(|(_, checkpoint)| checkpoint.uuid.as_str()),
             );
             let mut by_steps = self.checkpoints_of_trial(*trial);
@@ -157,23 +184,20 @@ impl State {
             kept.extend(
                 by_steps
                     .iter()
-                    .take(latest)
+                    .take(policy.latest_of_trial)
                     .map(|checkpoint| checkpoint.uuid.as_str()),
             );
         }
-        let removed: Vec<String> = self
-            .checkpoints
+        self.checkpoints
             .values()
-            .filter(|checkpoint| checkpoint.experiment_id == experiment_id)
+            .filter(|checkpoint| checkpoint.experiment_id == experiment.id)
             .filter(|checkpoint| {
-                !kept.contains(&checkpoint.uuid.as_str())
+                !checkpoint.is_deleted()
+                    && !kept.contains(&checkpoint.uuid.as_str())
                     && self.registered_as(&checkpoint.uuid).is_none()
             })
             .map(|checkpoint| checkpoint.uuid.clone())
-            .collect();
-        for uuid in removed {
-            self.remove_checkpoint_files(&uuid, &[EVERYTHING.into()]);
-        }
+            .collect()
     }
 }
 

@@ -4,6 +4,8 @@ mod files;
 mod list;
 mod removal;
 
+pub(super) use files::Policy;
+
 use super::failure::Failure;
 use super::http::Response;
 use super::metrics::Report;
@@ -38,13 +40,16 @@ pub(super) enum CheckpointState {
 }
 
 impl CheckpointState {
-    pub(super) fn wire(self) -> String {
-        let word = match self {
+    pub(super) fn word(self) -> &'static str {
+        match self {
             Self::Completed => "COMPLETED",
             Self::Deleted => "DELETED",
             Self::PartiallyDeleted => "PARTIALLY_DELETED",
-        };
-        format!("STATE_{word}")
+        }
+    }
+
+    pub(super) fn wire(self) -> String {
+        format!("STATE_{}", self.word())
     }
 }
 

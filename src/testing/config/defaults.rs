@@ -10,8 +10,11 @@ const ROCM_IMAGE: &str =
 pub(super) fn fill(submitted: Value, seed: i64) -> Value {
     let mut config = submitted;
     if let Some(environment) = config.get_mut("environment") {
-        spread_over_devices(environment, "image");
-        spread_over_devices(environment, "environment_variables");
+        for key in ["image", "environment_variables"] {
+            if let Some(value) = environment.get_mut(key) {
+                spread_over_devices(value);
+            }
+        }
     }
     let without_searcher = config.get("searcher").is_none_or(Value::is_null);
     let name = config
@@ -209,10 +212,8 @@ fn without_nulls(fields: &Map<String, Value>) -> Value {
 }
 
 /// One value for all kinds of devices may stand for a value for each.
-fn spread_over_devices(environment: &mut Value, key: &str) {
-    if let Some(value) = environment.get_mut(key)
-        && (value.is_string() || value.is_array())
-    {
+pub(super) fn spread_over_devices(value: &mut Value) {
+    if value.is_string() || value.is_array() {
         *value = json!({"cpu": value, "cuda": value, "rocm": value});
     }
 }

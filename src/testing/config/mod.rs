@@ -3,6 +3,7 @@
 mod check;
 mod defaults;
 mod schema;
+mod template;
 mod yaml;
 
 use super::failure::Failure;
@@ -72,6 +73,11 @@ impl Submitted {
 
     pub(super) fn text_at(&self, path: &[&str]) -> Option<&str> {
         self.at(path)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// Takes over from a template, or from another configuration, what this one leaves open.
+    pub(super) fn apply(&mut self, template: &Map<String, Value>) {
+        template::apply(&mut self.0, template);
     }
 
     /// The whole configuration, defaults and all. `storage` is what the master's own configuration says, `seed` what an

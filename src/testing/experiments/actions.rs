@@ -1,6 +1,6 @@
 //! What can be done to an experiment as a whole.
 
-use super::RunState;
+use super::{Experiment, RunState};
 use crate::testing::failure::Failure;
 use crate::testing::http::Response;
 use crate::testing::router::{Answer, Call};
@@ -18,7 +18,7 @@ pub(super) fn activate(call: &mut Call<'_>) -> Answer {
     match call.state.experiment(id)?.state {
         // An experiment that has ended is unknown to the part of the master that runs them.
         state if state.is_terminal() => {
-            return Err(Failure::not_found(format!("experiment '{id}' not found")));
+            return Err(unknown(id));
         }
         RunState::Paused => call.state.activate_experiment(id),
         RunState::Active => {}
@@ -32,9 +32,23 @@ pub(super) fn activate(call: &mut Call<'_>) -> Answer {
     done()
 }
 
+/// The experiment that a path names; one that is archived is as good as unknown.
+fn editable<'a>(call: &'a Call<'_>) -> Result<&'a Experiment, Failure> {
+    let experiment = call.state.experiment(call.id(0, "id")?)?;
+    match experiment.archived {
+        true => Err(unknown(experiment.id)),
+        false => Ok(experiment),
+    }
+}
+
+fn unknown(id: i32) -> Failure {
+    Failure::not_found(format!("experiment '{id}' not found"))
+}
+
 pub(super) fn pause(call: &mut Call<'_>) -> Answer {
-    let id = call.id(0, "id")?;
-    match call.state.experiment(id)?.state {
+    let experiment = editable(call)?;
+    let id = experiment.id;
+    match experiment.state {
         state if state.is_terminal() => {
             return Err(Failure::precondition("experiment in terminal state"));
         }
@@ -60,8 +74,8 @@ pub(super) fn kill(call: &mut Call<'_>) -> Answer {
 
 /// Stops an experiment; one that has ended stays as it is.
 fn stop(call: &mut Call<'_>, state: RunState, milliseconds: u64) -> Answer {
-    let id = call.id(0, "id")?;
-    let present = call.state.experiment(id)?.state;
+    let experiment = editable(call)?;
+    let (id, present) = (experiment.id, experiment.state);
     let stoppable = matches!(
         (present, state),
         (RunState::Active | RunState::Paused, _)

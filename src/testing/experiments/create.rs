@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// The type of a directory among submitted files, as a tar archive has it.
 const DIRECTORY: u32 = b'5' as u32;
@@ -86,22 +87,21 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     let text = submission.config.unwrap_or_default();
     let forked_from = submission.parent_id.filter(|parent| *parent != 0);
     if let Some(parent) = forked_from {
-        call.state.experiment(parent)?;
+        let parent = call.state.experiment(parent)?;
+        if call.state.is_parent_archived(parent) {
+            return Err(Failure::internal(
+                "forking an experiment in an archived workspace/project",
+            ));
+        }
     }
-    let submitted = Submitted::parse(&text)?;
+    let mut submitted = Submitted::parse(&text)?;
     if submitted.at(&["resources", "slots"]).is_some() {
         return Err(Failure::internal(
             "<config>.resources: additionalProperties \"slots\" not allowed",
         ));
     }
-    match submission.template.as_deref() {
-        None => {}
-        Some("") => return Err(Failure::not_found("template not found")),
-        Some(template) => {
-            return Err(Failure::not_found(format!(
-                "template '{template}' not found"
-            )));
-        }
+    if let Some(template) = submission.template.as_deref() {
+        submitted.apply(&call.state.template(template)?.config);
     }
     let (project_id, workspace_id) = find_project(call, submission.project_id, &submitted)?;
     check_resources(call, &submitted, workspace_id)?;
@@ -111,10 +111,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
 
     let now = call.state.time.stamp();
     let folder = call.state.folder.path().to_owned();
-    let own_storage = json!({
-        "type": "shared_fs",
-        "host_path": folder.join("checkpoints").to_string_lossy(),
-    });
+    let own_storage = own_storage(&folder);
     let mut config = submitted.complete(&own_storage, now.as_second())?;
     if config["name"].is_null() {
         config["name"] = format!(
@@ -166,6 +163,12 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         config: unresolved,
         warnings: [],
     }))
+}
+
+/// The storage that the master's own configuration names.
+pub(super) fn own_storage(folder: &Path) -> Value {
+    let checkpoints = folder.join("checkpoints");
+    json!({"type": "shared_fs", "host_path": checkpoints.to_string_lossy()})
 }
 
 /// Where the experiment belongs: a project and its workspace.
@@ -247,7 +250,7 @@ fn check_resources(
         .at(&["resources", "slots_per_trial"])
         .and_then(Value::as_u64)
         .unwrap_or(1);
-    if slots > call.state.slots as u64 {
+    if slots > call.state.agent.size() as u64 {
         return Err(Failure::internal(
             "invalid resource configuration: slots requested exceeds cluster capacity",
         ));

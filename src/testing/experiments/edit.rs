@@ -1,18 +1,39 @@
-//! Changing what an experiment is called and where it belongs.
+//! Changing what an experiment is called, what it may use and keep, and where it belongs.
 
 use super::ExperimentOnWire;
+use crate::testing::checkpoints::Policy;
 use crate::testing::failure::Failure;
 use crate::testing::http::Response;
 use crate::testing::router::{Answer, Call};
+use crate::testing::wire;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Patch {
     name: Option<String>,
     description: Option<String>,
     notes: Option<String>,
     labels: Option<Vec<Value>>,
+    resources: Option<Resources>,
+    checkpoint_storage: Option<Storage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Resources {
+    max_slots: Option<i32>,
+    weight: Option<f64>,
+    priority: Option<i32>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Storage {
+    save_experiment_best: i32,
+    save_trial_best: i32,
+    save_trial_latest: i32,
 }
 
 pub(super) fn patch(call: &mut Call<'_>) -> Answer {
@@ -20,8 +41,10 @@ pub(super) fn patch(call: &mut Call<'_>) -> Answer {
     let patch: Patch = call.body()?;
     // What is answered beside the changed experiment is its configuration before the change.
     let config = call.state.experiment(id)?.config.clone();
+    let present = call.state.experiment(id)?.name();
     if let Some(name) = &patch.name
         && name.trim().is_empty()
+        && name != present
     {
         return Err(Failure::invalid(
             "`name` must not be an empty or whitespace string",
@@ -47,6 +70,18 @@ pub(super) fn patch(call: &mut Call<'_>) -> Answer {
             experiment.config["labels"] = kept.into();
         }
     }
+    if let Some(resources) = patch.resources {
+        set_resources(call, id, resources)?;
+    }
+    if let Some(storage) = patch.checkpoint_storage
+        && let Some(experiment) = call.state.experiments.get_mut(id)
+    {
+        // Nothing is cleared away: that is done by the policy of before.
+        let kept = &mut experiment.config["checkpoint_storage"];
+        kept["save_experiment_best"] = storage.save_experiment_best.into();
+        kept["save_trial_best"] = storage.save_trial_best.into();
+        kept["save_trial_latest"] = storage.save_trial_latest.into();
+    }
     #[derive(Serialize)]
     struct Patched {
         experiment: ExperimentOnWire,
@@ -58,6 +93,79 @@ pub(super) fn patch(call: &mut Call<'_>) -> Answer {
             ..call.state.experiment_on_wire(experiment)
         },
     }))
+}
+
+/// Only an experiment that has not ended has resources to speak of.
+fn set_resources(call: &mut Call<'_>, id: i32, said: Resources) -> Result<(), Failure> {
+    let experiment = call.state.experiments.get_mut(id);
+    let Some(experiment) = experiment.filter(|experiment| !experiment.state.is_terminal()) else {
+        return Err(Failure::not_found(format!("experiment '{id}' not found")));
+    };
+    let resources = &mut experiment.config["resources"];
+    if let Some(slots) = said.max_slots {
+        resources["max_slots"] = slots.into();
+    }
+    if let Some(weight) = said.weight {
+        resources["weight"] = wire::double(weight);
+    }
+    if let Some(priority) = said.priority {
+        resources["priority"] = priority.into();
+    }
+    Ok(())
+}
+
+/// How long logs are kept is written down; nothing is old enough here to be removed.
+pub(super) fn retain_logs(call: &mut Call<'_>) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Retention {
+        num_days: Option<i32>,
+    }
+    let id = call.id(0, "experiment_id")?;
+    let retention: Retention = call.body()?;
+    let days = retention.num_days.unwrap_or(0);
+    let experiment = call.state.experiments.get_mut(id);
+    let Some(experiment) = experiment.filter(|experiment| !experiment.archived) else {
+        return Err(Failure::not_found(format!("experiment '{id}' not found")));
+    };
+    experiment.config["retention_policy"] = json!({"log_retention_days": days});
+    Ok(Response::json(&json!({})))
+}
+
+/// The checkpoints that a policy would not keep.
+pub(super) fn preview_garbage(call: &mut Call<'_>) -> Answer {
+    let experiment = call.state.experiment(call.id(0, "experiment_id")?)?;
+    let keep = |key: &str| -> Result<usize, Failure> {
+        Ok(usize::try_from(call.query.int(key)?).unwrap_or(0))
+    };
+    let policy = Policy {
+        best_of_experiment: keep("saveExperimentBest")?,
+        best_of_trial: keep("saveTrialBest")?,
+        latest_of_trial: keep("saveTrialLatest")?,
+    };
+    let garbage: Vec<Value> = call
+        .state
+        .garbage(experiment, policy)
+        .iter()
+        .filter_map(|uuid| call.state.checkpoint(uuid).ok())
+        .map(|checkpoint| {
+            let validation = call.state.validation_of(checkpoint);
+            json!({
+                "UUID": checkpoint.uuid,
+                "TrialID": checkpoint.trial_id,
+                "StepsCompleted": checkpoint.steps(),
+                "State": checkpoint.state.word(),
+                "ReportTime": wire::time(checkpoint.report_time),
+                "Resources": checkpoint.resources,
+                "ValidationMetrics": validation.map(|report| &report.metrics),
+            })
+        })
+        .collect();
+    let answer = json!({
+        "checkpoints": garbage,
+        "metric_name": experiment.config["searcher"]["metric"],
+    });
+    Ok(Response::json(&answer).with_charset())
 }
 
 pub(super) fn add_label(call: &mut Call<'_>) -> Answer {

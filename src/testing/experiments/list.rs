@@ -105,6 +105,10 @@ pub(super) fn list(call: &mut Call<'_>) -> Answer {
                 )
         })
         .filter(|experiment| archived.is_none_or(|archived| experiment.archived == archived))
+        // Who asks for no project in particular does not want what is in archived ones.
+        .filter(|experiment| {
+            archived != Some(false) || project != 0 || !state.is_parent_archived(experiment)
+        })
         .collect();
 
     let descending = query.descending();

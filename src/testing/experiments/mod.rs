@@ -1,9 +1,11 @@
 //! Experiments.
 
 mod actions;
+mod again;
 mod create;
 mod edit;
 mod list;
+mod preview;
 
 pub(super) use list::STATES;
 
@@ -38,6 +40,10 @@ pub(super) const ROUTES: &[Route] = &[
     Route::post("/api/v1/experiments/{}/move", edit::move_to_project),
     Route::put("/api/v1/experiments/{}/labels/{}", edit::add_label),
     Route::delete("/api/v1/experiments/{}/labels/{}", edit::remove_label),
+    Route::put("/api/v1/experiments/{}/retain_logs", edit::retain_logs),
+    Route::post("/api/v1/experiments/continue", again::go_on),
+    Route::post("/api/v1/preview-hp-search", preview::search),
+    Route::get("/experiments/{}/preview_gc", edit::preview_garbage).plain(),
     Route::get("/api/v1/experiments/{}/model_def", model_definition),
     Route::get("/experiments/{}/model_def", model_definition_file).plain(),
     Route::delete(
@@ -132,7 +138,7 @@ impl Experiment {
             .unwrap_or_default()
     }
 
-    fn resource_pool(&self) -> &str {
+    pub(super) fn resource_pool(&self) -> &str {
         self.config["resources"]["resource_pool"]
             .as_str()
             .unwrap_or("")
@@ -224,7 +230,7 @@ impl State {
         }
     }
 
-    fn trials_of(&self, experiment: &Experiment) -> impl Iterator<Item = &Trial> {
+    pub(super) fn trials_of(&self, experiment: &Experiment) -> impl Iterator<Item = &Trial> {
         experiment
             .trials
             .iter()
@@ -245,7 +251,7 @@ impl State {
         format!("STATE_{}", stage.word())
     }
 
-    fn progress_of(&self, experiment: &Experiment) -> f64 {
+    pub(super) fn progress_of(&self, experiment: &Experiment) -> f64 {
         if experiment.state.is_terminal() || experiment.trials.is_empty() {
             return experiment.progress;
         }
@@ -257,6 +263,14 @@ impl State {
             })
             .sum();
         done / experiment.trials.len() as f64
+    }
+
+    /// Whether the project or the workspace is archived.
+    fn is_parent_archived(&self, experiment: &Experiment) -> bool {
+        let project = self.projects.get(experiment.project_id);
+        let workspace = project.and_then(|project| self.workspaces.get(project.workspace_id));
+        project.is_some_and(|project| project.archived)
+            || workspace.is_some_and(|workspace| workspace.archived)
     }
 
     pub(super) fn experiment_on_wire(&self, experiment: &Experiment) -> ExperimentOnWire {
@@ -291,8 +305,7 @@ impl State {
             project_name: project.map_or(String::new(), |project| project.name.clone()),
             workspace_id: workspace.map_or(0, |workspace| workspace.id),
             workspace_name: workspace.map_or(String::new(), |workspace| workspace.name.clone()),
-            parent_archived: project.is_some_and(|project| project.archived)
-                || workspace.is_some_and(|workspace| workspace.archived),
+            parent_archived: self.is_parent_archived(experiment),
             config: experiment.config.clone(),
             original_config: experiment.original_config.clone(),
             project_owner_id: project.map_or(0, |project| project.owner),

@@ -90,6 +90,14 @@ impl Searcher {
         }
     }
 
+    /// How many trials are still to come.
+    pub(super) fn left(&self) -> usize {
+        match &self.method {
+            Method::Grid(points) => points.len(),
+            Method::Random { left, .. } => *left,
+        }
+    }
+
     /// Makes no more trials.
     pub(super) fn stop(&mut self) {
         match &mut self.method {

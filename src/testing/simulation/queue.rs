@@ -70,7 +70,7 @@ impl State {
     pub(in crate::testing) fn schedule(&mut self) {
         let mut waiting = VecDeque::new();
         while let Some(id) = self.queue.pop_front() {
-            let free = self.slots.saturating_sub(self.slots_taken());
+            let free = self.agent.capacity().saturating_sub(self.slots_taken());
             let now = self.time.stamp();
             match self.trials.get_mut(id) {
                 Some(trial) if trial.slots <= free => {
