@@ -13,6 +13,8 @@ TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+\d\d:?\d\d)")
 CONTAINER = re.compile(r"\] [0-9a-f]{8} ")
 PID = re.compile(r"\[\d{3,6}\]")
 USER = re.compile(r"kim\d+")
+# How far what is on its way has come when it is looked at.
+UNDER_WAY = {"QUEUED", "PULLING", "STARTING", "RUNNING"}
 NUMBERED = re.compile(r"\b([Tt]rial|[Ee]xperiment) '?\d+'?")
 
 
@@ -79,6 +81,8 @@ class Normal:
     def text(self, text, key):
         if key in self.PATHS:
             return "<path>"
+        if key == "state" and text in UNDER_WAY:
+            return "<under way>"
         if key == "key" and len(text) == 5:
             # The end of a project's key is left to chance.
             return text[:3] + "??"
