@@ -1,20 +1,20 @@
 //! Experiments: what was submitted, how it fares, and what can be done with it.
 
+mod actions;
 mod code;
 mod create;
+mod edit;
 mod query;
 mod wait;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::checkpoint::{self, Checkpoint, CheckpointQuery, MetricOrder, Owner};
-use crate::error::{Error, ErrorKind, Result};
-use crate::name::{self, NameOrId};
-use crate::session::{Pages, Session, route};
+use crate::error::Result;
+use crate::session::{Pages, Session};
 use crate::trial::{self, Trial, TrialQuery};
 use crate::wire::{object, state_enum};
-use crate::workspace;
 
 pub(crate) use create::create;
 pub use create::{CreateExperimentOptions, LaunchWarning};
@@ -190,7 +190,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric.
+    /// [`CheckpointUnavailable`](crate::ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric.
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
@@ -210,7 +210,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric as a finite number.
+    /// [`CheckpointUnavailable`](crate::ErrorKind::CheckpointUnavailable) if no completed checkpoint has the metric as a finite number.
     ///
     /// ```
     /// use determined::MetricOrder;
@@ -235,7 +235,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if there is no completed checkpoint.
+    /// [`CheckpointUnavailable`](crate::ErrorKind::CheckpointUnavailable) if there is no completed checkpoint.
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
@@ -255,7 +255,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`CheckpointUnavailable`](ErrorKind::CheckpointUnavailable) if there is no completed checkpoint.
+    /// [`CheckpointUnavailable`](crate::ErrorKind::CheckpointUnavailable) if there is no completed checkpoint.
     ///
     /// ```
     /// use determined::MetricOrder;
@@ -285,7 +285,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the experiment is gone.
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
@@ -302,7 +302,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone, [`InvalidInput`](ErrorKind::InvalidInput) for an order without a sort key.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the experiment is gone, [`InvalidInput`](crate::ErrorKind::InvalidInput) for an order without a sort key.
     ///
     /// ```
     /// use determined::{CheckpointQuery, CheckpointSortBy, OrderBy};
@@ -349,7 +349,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the experiment is gone.
     ///
     /// ```
     /// # let master = determined::testing::MockMaster::start();
@@ -368,7 +368,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the experiment is gone.
     ///
     /// ```
     /// use determined::{TrialQuery, TrialSortBy};
@@ -388,7 +388,7 @@ impl Experiment {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone; a later page's failure comes as an item.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the experiment is gone; a later page's failure comes as an item.
     ///
     /// ```
     /// use determined::TrialQuery;
@@ -403,460 +403,5 @@ impl Experiment {
     #[doc(alias = "iter_trials")]
     pub fn iter_trials_with(&self, query: TrialQuery) -> Result<Pages<Trial>> {
         trial::pages(&self.session, self.id, &query)
-    }
-}
-
-/// Actions.
-impl Experiment {
-    /// Asks the master again and fills all fields anew. `GET /api/v1/experiments/{id}`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment().create();
-    /// experiment.reload()?;
-    /// assert_eq!(experiment.progress, Some(1.0));
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn reload(&mut self) -> Result<()> {
-        *self = get(&self.session, self.id)?;
-        Ok(())
-    }
-
-    /// Lets a paused experiment run on. `POST /api/v1/experiments/{id}/activate`.
-    ///
-    /// The fields of this object stay as they are, here and with the other actions that take `&self`; [`reload`](Self::reload) shows the effect.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone, or has ended.
-    ///
-    /// ```
-    /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
-    /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
-    /// # let experiment = master.experiment().create();
-    /// # experiment.pause()?;
-    /// experiment.activate()?;
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn activate(&self) -> Result<()> {
-        self.act("activate").map_err(|error| {
-            if error.is_not_found() {
-                return error.with_hint("one that has ended cannot be activated either");
-            }
-            error
-        })
-    }
-
-    /// Pauses a running experiment: its trials save a checkpoint and give back their resources. `POST /api/v1/experiments/{id}/pause`.
-    ///
-    /// # Errors
-    ///
-    /// [`Api`](ErrorKind::Api) if the experiment has ended, [`NotFound`](ErrorKind::NotFound) if it is gone.
-    ///
-    /// ```
-    /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
-    /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
-    /// # let mut experiment = master.experiment().create();
-    /// experiment.pause()?;
-    /// experiment.reload()?;
-    /// assert_eq!(experiment.state.to_string(), "PAUSED");
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn pause(&self) -> Result<()> {
-        self.act("pause")
-    }
-
-    /// Ends an experiment early; its trials may save a last checkpoint. One that has ended stays as it is.
-    /// `POST /api/v1/experiments/{id}/cancel`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
-    ///
-    /// ```
-    /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
-    /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
-    /// # let experiment = master.experiment().create();
-    /// experiment.cancel()?;
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn cancel(&self) -> Result<()> {
-        self.act("cancel")
-    }
-
-    /// Ends an experiment at once. One that has ended stays as it is. `POST /api/v1/experiments/{id}/kill`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
-    ///
-    /// ```
-    /// # use determined::testing::{Clock, MockMaster, MockMasterOptions};
-    /// # let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
-    /// # let experiment = master.experiment().create();
-    /// experiment.kill()?;
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn kill(&self) -> Result<()> {
-        self.act("kill")
-    }
-
-    /// Hides an experiment that has ended from the usual lists of the web interface. `POST /api/v1/experiments/{id}/archive`.
-    ///
-    /// # Errors
-    ///
-    /// [`Api`](ErrorKind::Api) if it has not ended or is archived already, [`NotFound`](ErrorKind::NotFound) if it is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment().create();
-    /// experiment.archive()?;
-    /// assert!(experiment.archived);
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn archive(&mut self) -> Result<()> {
-        self.act("archive")?;
-        self.archived = true;
-        Ok(())
-    }
-
-    /// Takes back [`archive`](Self::archive). `POST /api/v1/experiments/{id}/unarchive`.
-    ///
-    /// # Errors
-    ///
-    /// [`Api`](ErrorKind::Api) if it is not archived, [`NotFound`](ErrorKind::NotFound) if it is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment().create();
-    /// # experiment.archive()?;
-    /// experiment.unarchive()?;
-    /// assert!(!experiment.archived);
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn unarchive(&mut self) -> Result<()> {
-        self.act("unarchive")?;
-        self.archived = false;
-        Ok(())
-    }
-
-    fn act(&self, action: &str) -> Result<()> {
-        self.session
-            .post(path(self.id, &format!("/{action}")))
-            .doing(format!("{action} experiment {}", self.id))
-            .send()
-    }
-
-    /// Deletes an experiment that has ended, with its trials, checkpoints, logs and metrics.
-    ///
-    /// The master accepts and does it a little later; [`wait`](Self::wait) returns when it is done. For the owner and administrators.
-    /// `DELETE /api/v1/experiments/{id}`.
-    ///
-    /// # Errors
-    ///
-    /// [`Api`](ErrorKind::Api) if it has not ended, [`Forbidden`](ErrorKind::Forbidden) without the right,
-    /// [`NotFound`](ErrorKind::NotFound) if it is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment().create();
-    /// experiment.delete()?;
-    /// assert_eq!(experiment.wait()?.to_string(), "DELETED");
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn delete(&self) -> Result<()> {
-        self.session
-            .delete(path(self.id, ""))
-            .doing(format!("delete experiment {}", self.id))
-            .send()
-    }
-
-    /// Moves the experiment to a project of a workspace, each by its exact name.
-    ///
-    /// `GET /api/v1/workspaces`, `GET /api/v1/workspaces/{id}/projects`, then `POST /api/v1/experiments/{id}/move`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if there is no such workspace or project, [`Forbidden`](ErrorKind::Forbidden) without the right,
-    /// [`Api`](ErrorKind::Api) if the experiment is archived.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment().create();
-    /// # master.determined().create_workspace("lab")?.create_project("vision")?;
-    /// experiment.move_to_project("lab", "vision")?;
-    /// assert_eq!(experiment.project_name, "vision");
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn move_to_project(&mut self, workspace_name: &str, project_name: &str) -> Result<()> {
-        let workspace = workspace::get(&self.session, NameOrId::from(workspace_name))?;
-        let project = workspace.get_project(project_name)?;
-        self.session
-            .post(path(self.id, "/move"))
-            .doing(format!(
-                "move experiment {} to project {project_name:?} of workspace {workspace_name:?}",
-                self.id
-            ))
-            .json(&json!({"destinationProjectId": project.id, "experimentId": self.id}))
-            .send()?;
-        self.project_id = project.id;
-        self.project_name = project.name;
-        self.workspace_id = Some(workspace.id);
-        self.workspace_name = workspace.name;
-        Ok(())
-    }
-
-    /// Deletes what the experiment stored for TensorBoard. The master does it a little later.
-    /// `DELETE /api/v1/experiments/{id}/tensorboard-files`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment().create();
-    /// experiment.delete_tensorboard_files()?;
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn delete_tensorboard_files(&self) -> Result<()> {
-        self.session
-            .delete(path(self.id, "/tensorboard-files"))
-            .doing(format!(
-                "delete the TensorBoard files of experiment {}",
-                self.id
-            ))
-            .send()
-    }
-
-    /// The Pachyderm part of the configuration. Nothing is sent.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the configuration has none.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let experiment = master.experiment().create();
-    /// # use determined::ErrorKind;
-    /// let error = experiment.get_pachyderm_config().unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::InvalidInput); // this experiment has nothing to do with Pachyderm
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn get_pachyderm_config(&self) -> Result<Map<String, Value>> {
-        match self.config.pointer("/integrations/pachyderm") {
-            Some(Value::Object(config)) => Ok(config.clone()),
-            _ => Err(Error::new(
-                ErrorKind::InvalidInput,
-                "its configuration has no integrations.pachyderm",
-            )
-            .doing(format!(
-                "get the Pachyderm configuration of experiment {}",
-                self.id
-            ))),
-        }
-    }
-}
-
-/// Changes of what people wrote.
-impl Experiment {
-    /// Changes the name. `PATCH /api/v1/experiments/{id}`.
-    ///
-    /// # Errors
-    ///
-    /// [`Api`](ErrorKind::Api) for a blank name, [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment().create();
-    /// experiment.set_name("baseline")?;
-    /// assert_eq!(experiment.name, "baseline");
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn set_name(&mut self, name: &str) -> Result<()> {
-        self.name = self.patch("name", name)?.name;
-        self.configure("name", self.name.clone());
-        Ok(())
-    }
-
-    /// Changes the description; it may be empty. `PATCH /api/v1/experiments/{id}`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment().create();
-    /// experiment.set_description("without augmentation")?;
-    /// assert_eq!(experiment.description, "without augmentation");
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn set_description(&mut self, description: &str) -> Result<()> {
-        self.description = self.patch("description", description)?.description;
-        self.configure("description", self.description.clone());
-        Ok(())
-    }
-
-    /// Changes the notes; they may be empty. `PATCH /api/v1/experiments/{id}`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment().create();
-    /// experiment.set_notes("the loss explodes at step 300")?;
-    /// assert_eq!(experiment.notes.as_deref(), Some("the loss explodes at step 300"));
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn set_notes(&mut self, notes: &str) -> Result<()> {
-        self.notes = self.patch("notes", notes)?.notes;
-        Ok(())
-    }
-
-    /// Replaces all labels. `PATCH /api/v1/experiments/{id}`.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty label, [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment().create();
-    /// experiment.set_labels(["baseline", "vision"])?;
-    /// assert_eq!(experiment.labels.len(), 2);
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn set_labels(&mut self, labels: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
-        let labels: Vec<String> = labels.into_iter().map(|l| l.as_ref().to_owned()).collect();
-        for label in &labels {
-            self.check_label(label)?;
-        }
-        let labels = self.patch("labels", labels)?.labels;
-        self.take_labels(labels);
-        Ok(())
-    }
-
-    /// Adds a label; one that is there is no error. `PUT /api/v1/experiments/{id}/labels/{label}`, or for a label that cannot stand in a
-    /// route, such as one with a slash, `GET` and `PATCH /api/v1/experiments/{id}`.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty label, [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment().create();
-    /// experiment.add_label("baseline")?;
-    /// assert!(experiment.labels.contains(&"baseline".to_owned()));
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn add_label(&mut self, label: &str) -> Result<()> {
-        self.check_label(label)?;
-        if !name::fits_route(label) {
-            return self.edit_labels(|labels| {
-                if !labels.iter().any(|known| known == label) {
-                    labels.push(label.to_owned());
-                }
-            });
-        }
-        let labels: Option<Vec<String>> = self
-            .session
-            .put(self.label_path(label))
-            .doing(format!("add label {label:?} to experiment {}", self.id))
-            .fetch_field("labels")?;
-        self.take_labels(labels.unwrap_or_default());
-        Ok(())
-    }
-
-    /// Takes a label away; one that is not there is no error.
-    ///
-    /// `DELETE /api/v1/experiments/{id}/labels/{label}`; and because some masters fail at that, then `GET` and
-    /// `PATCH /api/v1/experiments/{id}`.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty label, [`NotFound`](ErrorKind::NotFound) if the experiment is gone.
-    ///
-    /// ```
-    /// # let master = determined::testing::MockMaster::start();
-    /// # let mut experiment = master.experiment().create();
-    /// # experiment.add_label("baseline")?;
-    /// experiment.remove_label("baseline")?;
-    /// assert!(experiment.labels.is_empty());
-    /// # Ok::<(), determined::Error>(())
-    /// ```
-    pub fn remove_label(&mut self, label: &str) -> Result<()> {
-        self.check_label(label)?;
-        let removed: Option<Result<Option<Vec<String>>>> = name::fits_route(label).then(|| {
-            self.session
-                .delete(self.label_path(label))
-                .doing(format!(
-                    "remove label {label:?} from experiment {}",
-                    self.id
-                ))
-                .fetch_field("labels")
-        });
-        match removed {
-            Some(Ok(labels)) => {
-                self.take_labels(labels.unwrap_or_default());
-                Ok(())
-            }
-            Some(Err(error)) if error.status() != Some(500) => Err(error),
-            _ => self.edit_labels(|labels| labels.retain(|known| known != label)),
-        }
-    }
-
-    fn label_path(&self, label: &str) -> String {
-        route!("/api/v1/experiments/{}/labels/{}", self.id, label)
-    }
-
-    /// Changes the labels that the master has now.
-    fn edit_labels(&mut self, edit: impl FnOnce(&mut Vec<String>)) -> Result<()> {
-        let before = get(&self.session, self.id)?.labels;
-        let mut labels = before.clone();
-        edit(&mut labels);
-        let labels = if labels == before {
-            labels
-        } else {
-            self.patch("labels", labels)?.labels
-        };
-        self.take_labels(labels);
-        Ok(())
-    }
-
-    fn take_labels(&mut self, labels: Vec<String>) {
-        self.configure("labels", labels.clone());
-        self.labels = labels;
-    }
-
-    /// Keeps the configuration in step: the master writes what is changed there too, but does not send it.
-    fn configure(&mut self, field: &str, value: impl Into<Value>) {
-        if let Value::Object(config) = &mut self.config {
-            config.insert(field.to_owned(), value.into());
-        }
-    }
-
-    fn check_label(&self, label: &str) -> Result<()> {
-        if label.is_empty() {
-            return Err(Error::invalid_input("a label is empty")
-                .doing(format!("label experiment {}", self.id)));
-        }
-        Ok(())
-    }
-
-    /// Changes one field and gives the experiment as it is then.
-    fn patch(&self, field: &str, value: impl Into<Value>) -> Result<ExperimentBody> {
-        self.session
-            .patch(path(self.id, ""))
-            .doing(format!("change the {field} of experiment {}", self.id))
-            .json(&json!({"id": self.id, field: value.into()}))
-            .fetch_field("experiment")
     }
 }
