@@ -47,7 +47,8 @@ fn a_full_disk_is_an_error_and_the_next_download_goes_on_when_there_is_room() {
     // The master was not asked: it cannot make room.
     assert_eq!(world.server.count(&format!("/checkpoints/{UUID}")), 0);
     let journal = world.scratch.path().join(".c.partial/direct.journal");
-    let journal = fs::read_to_string(journal).unwrap();
+    // There is none if the disk was full before any piece was whole.
+    let journal = fs::read_to_string(journal).unwrap_or_default();
     let is_there = |piece: &str| journal.lines().any(|line| line.ends_with(piece));
     let before = world.asked("large").len();
     world.download().unwrap();
