@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -26,14 +26,14 @@ impl WholeFile {
         let is_special = fs::metadata(&target).is_ok_and(|found| !found.is_file());
         let part = (!is_special).then(|| part_of(&target));
         let file = File::create(part.as_ref().unwrap_or(&target))
-            .map_err(|error| failure("write", path, error))?;
+            .map_err(|error| Error::io("write", path, &error))?;
         Ok(Self { file, target, part })
     }
 
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
         self.file
             .write_all(bytes)
-            .map_err(|error| failure("write", &self.target, error))
+            .map_err(|error| Error::io("write", &self.target, &error))
     }
 
     /// Puts the file in its place.
@@ -44,7 +44,7 @@ impl WholeFile {
         self.file
             .sync_all()
             .and_then(|()| fs::rename(part, &self.target))
-            .map_err(|error| failure("write", &self.target, error))?;
+            .map_err(|error| Error::io("write", &self.target, &error))?;
         self.part = None;
         Ok(())
     }
@@ -64,10 +64,6 @@ fn part_of(target: &Path) -> PathBuf {
     let mut name = OsString::from(target);
     name.push(format!(".{}-{count}.part", std::process::id()));
     name.into()
-}
-
-fn failure(what: &str, path: &Path, error: io::Error) -> Error {
-    Error::io(what, path, &error).with_source(error)
 }
 
 #[cfg(test)]

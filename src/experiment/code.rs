@@ -49,8 +49,7 @@ impl Experiment {
 
 /// Writes the archive that an answer holds to the target, whole or not at all.
 fn write_archive(answer: impl Read, directory: &Path, target: &Path) -> Result<()> {
-    fs::create_dir_all(directory)
-        .map_err(|error| Error::io("make", directory, &error).with_source(error))?;
+    fs::create_dir_all(directory).map_err(|error| Error::io("make", directory, &error))?;
     let mut archive = DecoderReader::new(Encoded::find(answer)?, &STANDARD);
     let mut file = WholeFile::create(target)?;
     let mut block = vec![0; BLOCK];
