@@ -131,6 +131,9 @@ mod deletion;
 mod determined;
 mod error;
 mod experiment;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod logs;
 mod metrics;
 mod model;

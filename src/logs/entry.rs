@@ -396,6 +396,17 @@ impl<'a> Scanner<'a> {
     }
 }
 
+impl LogEntry {
+    /// Reads a line in both ways, which agree.
+    #[cfg(fuzzing)]
+    pub(crate) fn fuzz(line: &[u8]) {
+        let scanned = Self::scan(line, &mut Vec::new());
+        if let (Some(scanned), Ok(decoded)) = (scanned, Self::decode(line)) {
+            assert_eq!(scanned, decoded);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

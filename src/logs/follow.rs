@@ -58,6 +58,8 @@ struct Repeated {
     left: HashMap<String, usize>,
     last: String,
     is_past_last: bool,
+    /// Whether any of it has come again.
+    has_come: bool,
 }
 
 struct Outage {
@@ -98,6 +100,7 @@ impl Past {
             left,
             last: last.clone(),
             is_past_last: false,
+            has_come: false,
         })
     }
 
@@ -106,6 +109,7 @@ impl Past {
         let key = key(entry);
         if let Some(count) = repeated.left.get_mut(key).filter(|count| **count > 0) {
             *count -= 1;
+            repeated.has_come = true;
             repeated.is_past_last |= *count == 0 && key == repeated.last;
             return true;
         }
@@ -158,7 +162,7 @@ impl Follow {
                     self.past.push(&entry);
                     return Ok(Some(entry));
                 }
-                Ok(None) if self.has_ended() => return Ok(None),
+                Ok(None) if !self.lacks_what_was_given() && self.has_ended() => return Ok(None),
                 Ok(None) => {
                     let cut = Error::new(ErrorKind::Connection, "the stream ended too early");
                     self.reopen(self.lines.explain(cut))?;
@@ -178,6 +182,12 @@ impl Follow {
             ErrorKind::InvalidResponse if self.lines.is_json() => self.outage.is_none(),
             _ => is_cut(error),
         }
+    }
+
+    /// Whether a stream has not even repeated what it must, like the empty page of a gateway.
+    fn lacks_what_was_given(&self) -> bool {
+        let repeated = self.repeated.as_ref();
+        repeated.is_some_and(|repeated| !repeated.has_come)
     }
 
     /// Whether a stream that has ended is complete. Where HTTP does not say so, it is if another one at once brought nothing new.

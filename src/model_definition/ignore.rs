@@ -375,6 +375,13 @@ fn one(path: &str, place: usize) -> Option<(char, usize)> {
     Some((c, place + c.len_utf8()))
 }
 
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(text: &str, path: &str) {
+    if let Ok(rules) = IgnoreRules::parse(text, Path::new(FILE_NAME)) {
+        rules.ignore(path);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

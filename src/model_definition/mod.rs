@@ -7,6 +7,8 @@ mod plan;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+#[cfg(fuzzing)]
+pub(crate) use ignore::fuzz as fuzz_rules;
 pub(crate) use pack::{OnPacked, Submission};
 pub(crate) use plan::Plan;
 

@@ -96,6 +96,10 @@ pub(super) fn connect(
             Some(_) => limits.run(move || TcpStream::connect_timeout(&address, share)),
         };
         match connected {
+            // A port of this machine that nobody listens on may connect to itself.
+            Ok(stream) if stream.local_addr().ok() == Some(address) => {
+                last = io::ErrorKind::ConnectionRefused.into();
+            }
             Ok(stream) => return Ok(stream),
             Err(error) if was_cancelled(&error) => return Err(cancelled()),
             Err(error) => last = error,

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::http::{Answer, read_error};
 use super::refusal::stream_refusal;
-use super::request::{Request, invalid_answer};
+use super::request::{Request, empty_answer, invalid_answer};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How much is read from the connection at once.
@@ -25,6 +25,7 @@ pub(crate) struct JsonLines {
     /// What was read and not yet given out lies between these two places of the block.
     start: usize,
     end: usize,
+    has_begun: bool,
 }
 
 /// A line is a result or an error.
@@ -44,6 +45,7 @@ impl JsonLines {
             block: vec![0; BLOCK],
             start: 0,
             end: 0,
+            has_begun: false,
         }
     }
 
@@ -54,11 +56,12 @@ impl JsonLines {
                 .next_length()
                 .map_err(|error| self.request.explain(error))?;
             if length == 0 {
-                return Ok(None);
+                return self.check_end().map(|()| None);
             }
             let line = self.start..self.start + length;
             self.start = line.end;
             if !self.block[line.clone()].trim_ascii().is_empty() {
+                self.has_begun = true;
                 return Ok(Some(self.block[line].trim_ascii()));
             }
         }
@@ -72,6 +75,14 @@ impl JsonLines {
             Err(error) => Err(error),
         };
         Some(decoded.map_err(|error| self.request.explain(error)))
+    }
+
+    /// An error if nothing came and the answer does not say that it is JSON: that is a gateway's empty page, and not an empty log.
+    fn check_end(&self) -> Result<()> {
+        if self.has_begun || self.is_json() || self.answer.header("content-type").is_none() {
+            return Ok(());
+        }
+        Err(self.request.explain(empty_answer()))
     }
 
     /// Whether a stream that was cut between two lines can be told from one that is complete.

@@ -44,8 +44,14 @@ pub(crate) use self::master_url::MasterUrl;
 pub use self::pages::Pages;
 pub(crate) use self::password::{Secret, complexity_problems, hash as password_hash};
 pub use self::proxy::Proxy;
+#[cfg(fuzzing)]
+pub(crate) use self::refusal::fuzz as fuzz_refusal;
+#[cfg(fuzzing)]
+pub(crate) use self::request::fuzz as fuzz_answer;
 pub(crate) use self::request::{Request, encode, route};
 pub use self::token_store::TokenStore;
+#[cfg(fuzzing)]
+pub(crate) use self::token_store::fuzz as fuzz_token_store;
 
 const LOGIN: &str = "/api/v1/auth/login";
 /// A refusal's body is read up to this many bytes.

@@ -101,6 +101,15 @@ fn page(body: &[u8]) -> Option<String> {
     Some(title.unwrap_or_default().trim().chars().take(100).collect())
 }
 
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let error = refusal(400, "400 Bad Request", bytes);
+    assert!(!error.to_string().contains(char::is_control));
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        stream_refusal(&value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -295,20 +295,42 @@ pub(super) fn invalid_answer(bytes: &[u8], error: &serde_json::Error) -> Error {
             format!("the answer is not what a Determined master sends: {error}"),
         );
     }
-    let what = if start.is_empty() {
-        "the answer is empty".to_owned()
-    } else {
-        let text: String = String::from_utf8_lossy(&start[..start.len().min(200)])
-            .chars()
-            .take(60)
-            .collect();
-        format!("the answer is not JSON but begins with {text:?}")
-    };
+    if start.is_empty() {
+        return empty_answer();
+    }
+    let text: String = String::from_utf8_lossy(&start[..start.len().min(200)])
+        .chars()
+        .take(60)
+        .collect();
+    foreign_answer(&format!("is not JSON but begins with {text:?}"))
+}
+
+/// The error of a successful answer that is empty where a master's never is.
+pub(super) fn empty_answer() -> Error {
+    foreign_answer("is empty")
+}
+
+fn foreign_answer(what: &str) -> Error {
     Error::new(
         ErrorKind::InvalidResponse,
-        format!("{what}: this is not the answer of a Determined master"),
+        format!("the answer {what}: this is not the answer of a Determined master"),
     )
     .with_hint("check the URL; a proxy or a login page may stand in between")
+}
+
+/// Reads bytes as an answer that is an object, has one, or lists many, and as a line of a stream.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz<T: DeserializeOwned>(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<T>(bytes);
+    let _ = super::json_lines::decode::<T>(bytes);
+    let _ = page::<T>(bytes, "a");
+    if let Err(error) = field::<T>(bytes, "a") {
+        assert!(
+            !invalid_answer(bytes, &error)
+                .to_string()
+                .contains(char::is_control)
+        );
+    }
 }
 
 #[cfg(test)]

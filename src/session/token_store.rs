@@ -378,6 +378,28 @@ fn escape_non_ascii(json: &str) -> String {
     escaped
 }
 
+/// Reads a store, and writes it with one more token in it.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(content: &[u8]) {
+    const MASTER: &str = "http://m:80";
+    let mut stored = match Stored::parse(content, MASTER) {
+        Ok(stored) => stored,
+        Err(error) => {
+            let kinds = [ErrorKind::CorruptTokenCache, ErrorKind::Unsupported];
+            assert!(kinds.contains(&error.kind()), "{error}");
+            return;
+        }
+    };
+    let entry = stored.masters.entry(MASTER.to_owned()).or_default();
+    let tokens = entry.tokens.get_or_insert_default();
+    tokens.insert("kim".to_owned(), "t".to_owned());
+    let tokens = tokens.clone();
+    let written = stored.to_json().expect("what was read can be written");
+    let again = Stored::parse(written.as_bytes(), MASTER).expect("what was written can be read");
+    assert_eq!(again.masters[MASTER].tokens.as_ref(), Some(&tokens));
+    assert_eq!(again.to_json().expect("and written again"), written);
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

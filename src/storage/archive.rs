@@ -255,6 +255,28 @@ fn archive_error(error: io::Error, is_at_end: bool) -> Error {
     }
 }
 
+/// Unpacks an archive below `directory`. Whatever it holds, nothing stands anywhere else.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8], directory: &Path) {
+    use super::contents::Contents;
+    use super::staging::Staging;
+    let contents = Contents::new(&[("a".to_owned(), 700), ("d/b".to_owned(), 3)].into());
+    let contents = contents.expect("the names are good");
+    let staging = Staging::try_open(&directory.join("s"));
+    let staging = staging
+        .expect("it can be made")
+        .expect("nobody else has it");
+    let tree = staging.tree("master", None);
+    tree.clear().expect("it can be made");
+    let meter = Meter::new(crate::progress::Observer::default(), contents.totals());
+    let unpacked = unpack(bytes, &tree, contents.gate(), &meter, &CancelToken::new());
+    if let Err(error) = unpacked {
+        assert!(!error.to_string().contains(char::is_control), "{error}");
+    }
+    let beside = std::fs::read_dir(directory).expect("it is there").count();
+    assert_eq!(beside, 1);
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -35,6 +35,8 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+#[cfg(fuzzing)]
+pub(crate) use self::archive::fuzz as fuzz_archive;
 use self::contents::Contents;
 use self::meter::Meter;
 use self::staging::{Staging, Tree};

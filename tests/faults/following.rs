@@ -16,6 +16,7 @@ use crate::hasty;
 use crate::support::{After, RawMaster, answer, chunk, json as answer_json, start_chunked};
 
 const LOGS: &str = "/api/v1/trials/1/logs";
+const METRICS: &str = "/api/v1/trials/metrics/trial_metrics";
 
 /// A master with trial 1, whose first, second … stream is what `stream` makes of it, the number being given.
 fn master(
@@ -23,7 +24,7 @@ fn master(
 ) -> RawMaster {
     let asked = AtomicUsize::new(0);
     RawMaster::start(move |seen, to| match seen.path() {
-        LOGS => stream(asked.fetch_add(1, Ordering::SeqCst), to),
+        LOGS | METRICS => stream(asked.fetch_add(1, Ordering::SeqCst), to),
         _ => answer_json(to, 200, r#"{"trial":{"id":1,"state":"STATE_RUNNING"}}"#),
     })
 }
@@ -166,23 +167,40 @@ fn a_master_that_fails_while_it_comes_back_is_waited_out() {
             500,
             r#"{"message":"the database system is starting up"}"#,
         ),
-        2 => answer(
-            stream,
-            502,
-            &[("content-type", "text/html")],
-            b"<h1>Bad Gateway</h1>",
-        ),
-        3 => answer(
-            stream,
-            200,
-            &[("content-type", "text/html")],
-            b"<h1>Back soon</h1>",
-        ),
-        // The head alone.
-        4 => start_chunked(stream).map(|()| After::Close),
         _ => whole(stream, &[line(0), line(1)]),
     });
     assert_eq!(texts(follow(&trial(&master))).unwrap(), ["0\n", "1\n"]);
+}
+
+#[test]
+fn an_empty_page_of_a_gateway_is_neither_the_end_of_a_log_nor_an_empty_one() {
+    type Page = fn(&mut TcpStream) -> std::io::Result<After>;
+    let pages: [Page; 4] = [
+        |stream| answer(stream, 200, &[("content-type", "text/html")], b""),
+        |stream| answer(stream, 200, &[("content-type", "text/plain")], b" \n\n"),
+        // The head alone.
+        |stream| start_chunked(stream).map(|()| After::Close),
+        |stream| answer_json(stream, 200, ""),
+    ];
+    for (n, page) in pages.into_iter().enumerate() {
+        let resumed = master(move |n, stream| match n {
+            0 => cut(stream, &[line(0)]),
+            1 => page(stream),
+            _ => whole(stream, &[line(0), line(1)]),
+        });
+        let lines = texts(follow(&trial(&resumed))).unwrap();
+        assert_eq!(lines, ["0\n", "1\n"], "page {n}");
+
+        let plain = master(move |_, stream| page(stream));
+        let read = texts(trial(&plain).logs().unwrap());
+        let metrics = trial(&plain).iter_metrics("training").unwrap().next();
+        if n < 3 {
+            assert!(read.is_err() && metrics.unwrap().is_err(), "page {n}");
+        } else {
+            // This is how a master says that a log is empty.
+            assert!(read.unwrap().is_empty() && metrics.is_none());
+        }
+    }
 }
 
 #[test]
