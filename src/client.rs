@@ -91,8 +91,11 @@ pub fn login(options: LoginOptions) -> Result<()> {
 ///
 /// When the master could not be told; the client is gone all the same.
 pub fn logout() -> Result<()> {
-    let client = CLIENT.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match client.as_ref().and_then(|cell| cell.get()) {
+    let mut client = CLIENT.lock().unwrap_or_else(PoisonError::into_inner);
+    // A client that is still being made stays: whoever makes it is told that it is there.
+    let made = client.take_if(|cell| cell.get().is_some());
+    drop(client);
+    match made.as_ref().and_then(|cell| cell.get()) {
         Some(client) => client.logout(),
         None => Ok(()),
     }

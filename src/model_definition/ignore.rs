@@ -490,6 +490,23 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
+        fn a_name_that_is_escaped_means_itself_alone(
+            name in r"[ab!#*?\[\]\\ é.-]{1,8}", other in r"[ab!#*?\[\]\\ é.-]{1,8}",
+        ) {
+            let escaped: String = name
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_string() } else { format!("\\{c}") })
+                .collect();
+            let rules = rules(&format!("/{escaped}")).unwrap();
+            prop_assert!(rules.ignore(&name), "{}", escaped);
+            let below = format!("{name}/below");
+            prop_assert!(rules.ignore(&below));
+            prop_assert_eq!(rules.ignore(&other), name == other);
+            let above = format!("above/{name}");
+            prop_assert!(!rules.ignore(&above));
+        }
+
+        #[test]
         fn any_text_and_any_path_are_taken(
             text in r"([\[\]!^*?/\\a-c\n\r é-]|\PC){0,40}",
             path in r"([a-c/é\n]|\PC){0,40}",

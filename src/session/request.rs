@@ -335,6 +335,8 @@ pub(crate) fn fuzz<T: DeserializeOwned>(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -343,6 +345,19 @@ mod tests {
             route!("/api/v1/models/{}/versions/{}", "a/b c%?#:ü..", 3),
             "/api/v1/models/a%2Fb%20c%25%3F%23%3A%C3%BC../versions/3"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_put_into_a_route_stays_in_its_place_and_can_be_read_back(value: String) {
+            let route = route!("/api/v1/models/{}/versions", value);
+            let between = route.strip_prefix("/api/v1/models/").unwrap();
+            let between = between.strip_suffix("/versions").unwrap();
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~%".contains(c);
+            prop_assert!(between.chars().all(is_plain), "{}", between);
+            let back = percent_encoding::percent_decode_str(between).decode_utf8().unwrap();
+            prop_assert_eq!(back, value);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod answers;
 mod downloads;
 mod following;
 mod outages;
+mod page;
 mod paging;
 mod secrets;
 mod silence;

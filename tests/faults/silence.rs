@@ -229,6 +229,33 @@ fn a_wait_ends_at_its_timeout_though_the_master_keeps_it_waiting() {
 }
 
 #[test]
+#[ignore = "takes a minute"]
+fn with_the_defaults_a_silent_master_is_an_error_within_a_minute() {
+    thread::scope(|scope| {
+        for (name, stall) in STALLS {
+            scope.spawn(move || {
+                let stalling = Stalling::start(stall);
+                let client = stalling.master.client();
+                let experiment = client.get_experiment(1).unwrap();
+                stalling.stalls.store(true, Ordering::SeqCst);
+                let started = Instant::now();
+                let errors = [
+                    experiment.kill().expect_err(name),
+                    client.get_experiment(1).expect_err(name),
+                ];
+                assert!(
+                    errors
+                        .iter()
+                        .all(|error| error.kind() == ErrorKind::Timeout)
+                );
+                let took = started.elapsed() / 2;
+                assert!(took < Duration::from_secs(60), "{name}: {took:?}");
+            });
+        }
+    });
+}
+
+#[test]
 fn a_drip_that_comes_to_an_end_in_time_is_an_answer() {
     let master = RawMaster::start(|_, stream| {
         let whole = crate::ok(EXPERIMENT);

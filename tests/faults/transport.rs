@@ -369,6 +369,19 @@ fn the_longest_and_shortest_timeouts_do_not_panic() {
 }
 
 #[test]
+#[ignore = "takes a gibibyte of memory"]
+fn an_answer_without_end_is_an_error() {
+    let master = RawMaster::start(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"experiment\":\"")?;
+        while stream.write_all(&[b'x'; 65536]).is_ok() {}
+        Ok(After::Close)
+    });
+    let error = master.client().get_experiment(1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{error}");
+    assert!(error.to_string().contains("larger than 1 GiB"), "{error}");
+}
+
+#[test]
 fn headers_that_never_end_are_an_error_and_not_a_leak() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
