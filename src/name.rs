@@ -61,6 +61,11 @@ pub(crate) fn fits_route(name: &str) -> bool {
     !name.contains('/') && name != "." && name != ".."
 }
 
+/// Whether a name may stand at the end of a route, where the master takes what follows a colon for a verb.
+pub(crate) fn fits_end_of_route(name: &str) -> bool {
+    fits_route(name) && !name.contains(':')
+}
+
 /// The query for a name, which the master takes for a pattern of SQL's `LIKE`. All that is asked of it is that it matches the name itself;
 /// what else it matches, [`pick`] leaves out.
 pub(crate) fn pattern(name: &str) -> String {

@@ -290,7 +290,7 @@ fn a_label_goes_away_even_where_the_master_fails_to_take_it() -> Result<()> {
 }
 
 #[test]
-fn a_label_with_a_slash_is_added_another_way() -> Result<()> {
+fn a_label_with_a_slash_or_a_colon_is_added_another_way() -> Result<()> {
     let master = RawMaster::start(|seen, stream| match seen.method.as_str() {
         "PUT" => answer(stream, 200, r#"{"labels":["a","b c?%"]}"#),
         "PATCH" => {
@@ -300,8 +300,10 @@ fn a_label_with_a_slash_is_added_another_way() -> Result<()> {
         _ => answer(stream, 200, r#"{"experiment":{"id":7,"labels":["a"]}}"#),
     });
     let mut experiment = master.client().get_experiment(7)?;
-    experiment.add_label("x/y")?;
-    assert_eq!(experiment.labels, ["a", "x/y"]);
+    for label in ["x/y", "x:y", "..", ":"] {
+        experiment.add_label(label)?;
+        assert_eq!(experiment.labels, ["a", label]);
+    }
     experiment.add_label("b c?%")?;
     let sent = master.requests().pop().unwrap();
     assert_eq!(

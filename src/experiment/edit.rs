@@ -89,7 +89,7 @@ impl Experiment {
     }
 
     /// Adds a label; one that is there is no error. `PUT /api/v1/experiments/{id}/labels/{label}`, or for a label that cannot stand in a
-    /// route, such as one with a slash, `GET` and `PATCH /api/v1/experiments/{id}`.
+    /// route, such as one with a slash or a colon, `GET` and `PATCH /api/v1/experiments/{id}`.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl Experiment {
     /// ```
     pub fn add_label(&mut self, label: &str) -> Result<()> {
         self.check_label(label)?;
-        if !name::fits_route(label) {
+        if !name::fits_end_of_route(label) {
             return self.edit_labels(|labels| {
                 if !labels.iter().any(|known| known == label) {
                     labels.push(label.to_owned());
@@ -139,15 +139,16 @@ impl Experiment {
     /// ```
     pub fn remove_label(&mut self, label: &str) -> Result<()> {
         self.check_label(label)?;
-        let removed: Option<Result<Option<Vec<String>>>> = name::fits_route(label).then(|| {
-            self.session
-                .delete(self.label_path(label))
-                .doing(format!(
-                    "remove label {label:?} from experiment {}",
-                    self.id
-                ))
-                .fetch_field("labels")
-        });
+        let removed: Option<Result<Option<Vec<String>>>> =
+            name::fits_end_of_route(label).then(|| {
+                self.session
+                    .delete(self.label_path(label))
+                    .doing(format!(
+                        "remove label {label:?} from experiment {}",
+                        self.id
+                    ))
+                    .fetch_field("labels")
+            });
         match removed {
             Some(Ok(labels)) => {
                 self.take_labels(labels.unwrap_or_default());

@@ -166,8 +166,8 @@ pub(crate) fn get(session: &Session, model: NameOrId) -> Result<Model> {
 
 /// Whether a name stands for its model in a route.
 fn is_direct(name: &str) -> bool {
-    // What follows a colon is a verb to the master, and a number is an id.
-    name::fits_route(name) && !name.contains(':') && !is_number(name) && !name.is_empty()
+    // A number is an id.
+    name::fits_end_of_route(name) && !is_number(name) && !name.is_empty()
 }
 
 fn is_number(name: &str) -> bool {
