@@ -1,6 +1,6 @@
 //! One workload as a whole process, to be timed beside the Python SDK; `run.py` starts it.
 //!
-//! `workload NAME URL [DATA_DIR]` prints what it counted.
+//! `workload NAME URL [DATA_DIR [CHECKPOINT]]` prints what it counted.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1).filter(|word| word != "--bench");
     let (Some(workload), Some(url)) = (arguments.next(), arguments.next()) else {
         // `cargo test --benches` and `cargo bench` start every benchmark without arguments.
-        println!("usage: workload NAME URL [DATA_DIR]; see run.py");
+        println!("usage: workload NAME URL [DATA_DIR [CHECKPOINT]]; see run.py");
         return Ok(());
     };
     let data = PathBuf::from(arguments.next().unwrap_or_default());
@@ -52,15 +52,15 @@ fn main() -> anyhow::Result<()> {
                 client.create_experiment(config, data.join("model_def"))?.id
             );
         }
-        "download" => {
+        "download" | "direct" => {
+            let mode = match workload.as_str() {
+                "download" => DownloadMode::Master,
+                _ => DownloadMode::Direct,
+            };
+            let checkpoint = client.get_checkpoint(arguments.next().as_deref().unwrap_or(UUID))?;
             let scratch = tempfile::tempdir_in(&data)?;
-            let options = DownloadOptions::new()
-                .path(scratch.path().join("c"))
-                .mode(DownloadMode::Master);
-            println!(
-                "{}",
-                size(&client.get_checkpoint(UUID)?.download_with(options)?)?
-            );
+            let options = DownloadOptions::new().path(scratch.path().join("c"));
+            println!("{}", size(&checkpoint.download_with(options.mode(mode))?)?);
         }
         other => anyhow::bail!("there is no workload {other:?}"),
     }
