@@ -148,6 +148,7 @@ mod progress_bar;
 mod project;
 mod resource_pool;
 mod session;
+mod shown;
 mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -226,12 +226,21 @@ macro_rules! object {
         [$({ $(#[$doc:meta])* $field:ident ($ty:ty) ($($wire:literal)?) $how:literal })*]
     ) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, serde::Serialize)]
+        #[derive(Clone, serde::Serialize)]
         #[non_exhaustive]
         pub struct $Object {
             $($(#[$doc])* pub $field: $ty,)*
             #[serde(skip)]
             pub(crate) session: $crate::session::Session,
+        }
+
+        impl std::fmt::Debug for $Object {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Object))
+                    $(.field(stringify!($field), &$crate::shown::Shown::new(stringify!($field), &self.$field)))*
+                    .field("session", &self.session)
+                    .finish()
+            }
         }
 
         #[derive(Debug, Default, serde::Deserialize)]

@@ -4,6 +4,7 @@ mod best;
 mod query;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::deletion::DeleteOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{Session, route};
+use crate::shown::Shown;
 use crate::whole_file::WholeFile;
 use crate::wire::{Metadata, float, lenient, number, object, state_enum};
 
@@ -95,7 +97,7 @@ object! {
 /// println!("trial {} with {:?}: {:?}", training.trial_id, training.hparams, training.metric("val_loss"));
 /// # Ok::<(), determined::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all(deserialize = "camelCase"))]
 #[non_exhaustive]
 pub struct CheckpointTrainingMetadata {
@@ -120,6 +122,22 @@ pub struct CheckpointTrainingMetadata {
     /// The value of the metric that the experiment's searcher looks at. `None` without a validation at this step.
     #[serde(default, deserialize_with = "float")]
     pub searcher_metric: Option<f64>,
+}
+
+/// Shows the configuration without the keys in it.
+impl fmt::Debug for CheckpointTrainingMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = Shown::new("experiment_config", &self.experiment_config);
+        f.debug_struct("CheckpointTrainingMetadata")
+            .field("experiment_config", &config)
+            .field("experiment_id", &self.experiment_id)
+            .field("trial_id", &self.trial_id)
+            .field("hparams", &self.hparams)
+            .field("validation_metrics", &self.validation_metrics)
+            .field("training_metrics", &self.training_metrics)
+            .field("searcher_metric", &self.searcher_metric)
+            .finish()
+    }
 }
 
 impl CheckpointTrainingMetadata {

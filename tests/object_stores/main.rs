@@ -8,6 +8,7 @@ mod bucket;
 mod credentials;
 mod disk;
 mod emulators;
+mod endpoints;
 mod fallback;
 mod gcs;
 mod hostile;

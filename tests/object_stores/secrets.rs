@@ -223,3 +223,15 @@ fn a_password_in_an_address_is_not_told() {
     assert!(error.to_string().contains("http://127.0.0.1:9"), "{error}");
     assert_hidden(&format!("{error} {error:?}"));
 }
+
+#[test]
+fn what_a_configuration_holds_is_not_shown_when_a_checkpoint_is() {
+    for storage in [azure_storage, s3_storage] {
+        let world = world_of(&[("a", noise(10, 1))], storage, |_, _| None);
+        let checkpoint = world.checkpoint();
+        let shown = format!("{checkpoint:?} {checkpoint:#?}");
+        assert_hidden(&shown);
+        assert!(!shown.contains("ssss"), "{shown}");
+        assert!(shown.contains("ckpts"), "{shown}");
+    }
+}
