@@ -32,7 +32,7 @@ pub(super) struct Model {
     creation_time: Timestamp,
     last_updated_time: Timestamp,
     labels: Vec<String>,
-    owner: i32,
+    pub(super) owner: i32,
     pub(super) workspace_id: i32,
     pub(super) archived: bool,
     notes: String,
@@ -147,6 +147,7 @@ fn check_name(name: &str) -> Result<(), Failure> {
 pub(super) fn split_labels(labels: &[String]) -> Vec<String> {
     match labels {
         [] => Vec::new(),
+        [label] if label.is_empty() => Vec::new(),
         labels => labels.join(",").split(',').map(str::to_owned).collect(),
     }
 }
@@ -310,11 +311,9 @@ fn delete(call: &mut Call<'_>) -> Answer {
     let model = call.state.find_model(call.text(0))?;
     let id = model.id;
     if !call.may_change(model.owner) {
-        return Err(Failure::forbidden(format!(
-            "access denied; required permissions: user {} must own model {:?} or be an admin",
-            call.state.username(call.caller),
-            model.name
-        )));
+        return Err(Failure::forbidden(
+            "non-admin users may not delete other users' models access denied",
+        ));
     }
     call.state.models.remove(id);
     Ok(Response::json(&json!({})))
@@ -366,12 +365,21 @@ fn list(call: &mut Call<'_>) -> Answer {
     let users: Vec<&str> = query.all("users").collect();
     let user_ids = query.ints("userIds")?;
     let labels: Vec<&str> = query.all("labels").collect();
-    let workspace_ids = query.ints("workspaceIds")?;
-    let workspace_names: Vec<&str> = query.all("workspaceNames").collect();
+    let mut workspace_ids = query.ints("workspaceIds")?;
     let workspace_name = |id: i32| {
         let workspace = state.workspaces.get(id);
         workspace.map_or("", |workspace| workspace.name.as_str())
     };
+    if workspace_ids.is_empty() {
+        // Names of no workspace are passed over, and with none left the filter does nothing.
+        let names: Vec<&str> = query.all("workspaceNames").collect();
+        let named = state.workspaces.values();
+        workspace_ids.extend(
+            named
+                .filter(|workspace| names.contains(&workspace.name.as_str()))
+                .map(|workspace| i64::from(workspace.id)),
+        );
+    }
     let mut models: Vec<&Model> = state
         .models
         .values()
@@ -389,13 +397,9 @@ fn list(call: &mut Call<'_>) -> Answer {
             wire::ilike_contains(&model.name, query.text("name").unwrap_or(""))
                 && wire::ilike_contains(&model.description, query.text("description").unwrap_or(""))
         })
-        .filter(
-            |model| match (workspace_ids.as_slice(), workspace_names.as_slice()) {
-                ([], []) => true,
-                ([], names) => names.contains(&workspace_name(model.workspace_id)),
-                (ids, _) => ids.contains(&i64::from(model.workspace_id)),
-            },
-        )
+        .filter(|model| {
+            workspace_ids.is_empty() || workspace_ids.contains(&i64::from(model.workspace_id))
+        })
         .collect();
     match query.sort_key("sortBy") {
         None => {}
@@ -466,7 +470,7 @@ mod tests {
             split_labels(&labels)
         };
         assert_eq!(labels(&["a,b", "a", ""]), ["a", "b", "a", ""]);
-        assert!(labels(&[]).is_empty());
+        assert!(labels(&[]).is_empty() && labels(&[""]).is_empty());
         let values = [json!("a"), json!(1), json!("b"), json!("a")];
         assert_eq!(distinct_labels(&values), ["a", "b"]);
     }

@@ -25,6 +25,9 @@ pub(super) const ROUTES: &[Route] = &[
     Route::post("/api/v1/projects/{}/move", move_to_workspace),
 ];
 
+/// How many letters a name may have.
+const LONGEST_NAME: usize = 80;
+
 /// How long a key may be.
 const LONGEST_KEY: usize = 5;
 
@@ -183,6 +186,15 @@ fn new_key(state: &State, name: &str) -> String {
     }
 }
 
+/// The constraint of the database that a name breaks, if it breaks one.
+fn check_name(name: &str) -> Result<(), &'static str> {
+    match name.chars().count() {
+        0 => Err("namemin"),
+        length if length > LONGEST_NAME => Err("namemax"),
+        _ => Ok(()),
+    }
+}
+
 fn check_key(key: &str) -> Result<(), Failure> {
     if key.chars().count() > LONGEST_KEY {
         return Err(Failure::invalid(format!(
@@ -203,11 +215,17 @@ fn check_key(key: &str) -> Result<(), Failure> {
 /// The project that a path names, if the caller may change it: its owner, that of its workspace, or an administrator.
 fn changeable(call: &Call<'_>, doing: &str) -> Result<i32, Failure> {
     let project = call.state.project(call.id(0, "id")?)?;
-    let workspace = call.state.workspaces.get(project.workspace_id);
-    let may = call.may_change(project.owner)
-        || workspace.is_some_and(|workspace| workspace.owner == call.caller);
-    match may {
+    match call.may_change(project.owner) {
         true => Ok(project.id),
+        false => owner_of_workspace(call, project, doing).map(|()| project.id),
+    }
+}
+
+/// Refuses whoever neither owns the workspace of a project nor is an administrator.
+fn owner_of_workspace(call: &Call<'_>, project: &Project, doing: &str) -> Result<(), Failure> {
+    let workspace = call.state.workspaces.get(project.workspace_id);
+    match workspace.is_some_and(|workspace| call.may_change(workspace.owner)) {
+        true => Ok(()),
         false => Err(Failure::forbidden(format!(
             "can't {doing}: non admin users need to own the project or workspace"
         ))),
@@ -261,11 +279,10 @@ fn create(call: &mut Call<'_>) -> Answer {
         }
     }
     let name = said.name.unwrap_or_default();
-    if name.is_empty() {
-        return Err(Failure::internal(
-            "error creating project  in database: error inserting project  into database: ERROR: new row for relation \
-             \"projects\" violates check constraint \"projects_name_check\" (SQLSTATE 23514)",
-        ));
+    if check_name(&name).is_err() {
+        return Err(Failure::internal(format!(
+            "error creating project {name} in database: rpc error: code = Internal desc = internal server error"
+        )));
     }
     let key = match said.key {
         Some(key) => {
@@ -319,30 +336,54 @@ fn patch(call: &mut Call<'_>) -> Answer {
             )));
         }
     }
-    changeable(call, "set project name")?;
     let mut after = project.clone();
+    let changes = |field: &str, said: Option<String>, present: &mut String| {
+        let Some(said) = said.filter(|said| said != present) else {
+            return Ok(false);
+        };
+        // The owner of the project alone may not.
+        owner_of_workspace(call, project, &format!("set project {field}"))?;
+        *present = said;
+        Ok(true)
+    };
+    let key = said.key.map(|key| key.to_uppercase());
+    let is_changed = [
+        changes("name", said.name, &mut after.name)?,
+        changes("name", said.description, &mut after.description)?,
+        changes("key", key, &mut after.key)?,
+    ];
+    if !is_changed.contains(&true) {
+        // Of a project that stays as it is, masters tell only the half.
+        return Ok(Response::json(&Got {
+            project: ProjectOnWire {
+                last_experiment_started_at: None,
+                notes: Vec::new(),
+                num_experiments: 0,
+                num_active_experiments: 0,
+                username: String::new(),
+                user_id: 0,
+                workspace_name: String::new(),
+                num_runs: 0,
+                ..call.state.project_on_wire(project)
+            },
+        }));
+    }
+    let broken =
+        |what: &str| Failure::internal(format!("error updating project {}: {what}", after.name));
+    check_name(&after.name).map_err(|constraint| {
+        broken(&format!(
+            "ERROR: new row for relation \"projects\" violates check constraint \"{constraint}\" (SQLSTATE 23514)"
+        ))
+    })?;
     let others = || call.state.projects.values().filter(|other| other.id != id);
-    if let Some(name) = said.name {
-        if others().any(|other| other.workspace_id == after.workspace_id && other.name == name) {
-            return Err(Failure::internal(format!(
-                "error updating project {}: row already exists",
-                after.name
-            )));
-        }
-        after.name = name;
+    if others().any(|other| other.workspace_id == after.workspace_id && other.name == after.name) {
+        return Err(broken("row already exists"));
     }
-    if let Some(description) = said.description {
-        after.description = description;
-    }
-    if let Some(key) = said.key {
-        let key = key.to_uppercase();
-        if others().any(|other| other.key == key) {
-            return Err(Failure::exists(format!(
-                "error updating project {}, provided key '{key}' already in use",
-                after.name
-            )));
-        }
-        after.key = key;
+    if others().any(|other| other.key == after.key) {
+        return Err(Failure::exists(format!(
+            "project key {} is already in use",
+            after.key
+        )));
     }
     if let Some(project) = call.state.projects.get_mut(id) {
         *project = after;
@@ -449,7 +490,7 @@ struct Notes<'a> {
 
 fn add_note(call: &mut Call<'_>) -> Answer {
     let note: Note = call.body()?;
-    let id = changeable(call, "set project name")?;
+    let id = call.state.project(call.id(0, "id")?)?.id;
     if let Some(project) = call.state.projects.get_mut(id) {
         project.notes.push(note);
     }
@@ -463,7 +504,7 @@ fn put_notes(call: &mut Call<'_>) -> Answer {
         notes: Option<Vec<Note>>,
     }
     let put: Put = call.body()?;
-    let id = changeable(call, "set project name")?;
+    let id = call.state.project(call.id(0, "id")?)?.id;
     if let Some(project) = call.state.projects.get_mut(id) {
         project.notes = put.notes.unwrap_or_default();
     }
@@ -478,7 +519,13 @@ fn move_to_workspace(call: &mut Call<'_>) -> Answer {
         destination_workspace_id: Option<i32>,
     }
     let request: Move = call.body()?;
-    let id = changeable(call, "move project")?;
+    let project = call.state.project(call.id(0, "id")?)?;
+    let id = project.id;
+    if !call.may_change(project.owner) {
+        return Err(Failure::forbidden(
+            "non admin users can't move projects that someone else owns",
+        ));
+    }
     let destination = request.destination_workspace_id.unwrap_or(0);
     let workspace = call.state.workspace(destination)?;
     if workspace.archived {

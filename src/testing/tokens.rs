@@ -129,7 +129,7 @@ impl State {
         let user = self.users.get(token.user_id).ok_or_else(invalid)?;
         match user.active {
             true => Ok(user.id),
-            false => Err(Failure::forbidden("user not active")),
+            false => Err(Failure::forbidden("user does not have permission")),
         }
     }
 }

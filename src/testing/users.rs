@@ -196,6 +196,11 @@ impl AgentUserGroupSaid {
             self.agent_user,
             self.agent_group,
         ) {
+            (Some(_), Some(_), Some(user), Some(group)) if user.is_empty() || group.is_empty() => {
+                Err(Failure::invalid(
+                    "agentUser and agentGroup names cannot be empty",
+                ))
+            }
             (Some(agent_uid), Some(agent_gid), Some(agent_user), Some(agent_group)) => {
                 Ok(AgentUserGroup {
                     agent_uid,

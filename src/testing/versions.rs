@@ -262,10 +262,10 @@ fn patch(call: &mut Call<'_>) -> Answer {
 
 fn delete(call: &mut Call<'_>) -> Answer {
     let (model, version) = find(call)?;
-    let (id, number, owner) = (model.id, version.number, version.owner);
-    if !call.may_change(owner) {
+    let (id, number) = (model.id, version.number);
+    if !call.may_change(version.owner) && !call.may_change(model.owner) {
         return Err(Failure::forbidden(
-            "non admin users may not delete other user's model versions",
+            "non-admin users may not delete other users' model versions access denied",
         ));
     }
     if let Some(model) = call.state.models.get_mut(id) {

@@ -337,7 +337,8 @@ pub(super) fn like(pattern: &str, text: &str) -> bool {
                 p += 1;
                 t += 1;
             }
-            Some(letter) if *letter == text[t] => {
+            // A backslash stands for itself only after another.
+            Some(letter) if *letter == text[t] && *letter != '\\' => {
                 p += 1;
                 t += 1;
             }
@@ -419,6 +420,8 @@ mod tests {
         assert!(ilike("Spec3-full", "spec3_f%"));
         assert!(ilike_contains("a spec3-full b", "SPEC3_F"));
         assert!(!ilike("spec3-full", "spec3"));
+        assert!(ilike(r"a\b", r"a\\b") && ilike("a%", r"a\%"));
+        assert!(!ilike(r"a\b", r"a\b") && ilike("ab", r"a\b"));
         assert!(like("%ab", "aab"));
         assert!(like("a%b%c", "axxbyybzc"));
         assert!(!like("a%b%c", "axxbyybz"));
