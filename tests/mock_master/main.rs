@@ -4,4 +4,5 @@ mod beyond;
 mod isolation;
 mod lives;
 mod properties;
+mod refusals;
 mod seeds;
