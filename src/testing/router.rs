@@ -181,10 +181,22 @@ fn in_words_of_go(error: &serde_json::Error, body: &[u8]) -> String {
                 .and_then(|line| line.get(column))
                 .copied()
                 .unwrap_or(b' ');
-            format!(
-                "invalid character '{}' looking for beginning of value",
-                letter as char
-            )
+            let before = line.map_or(&b""[..], |line| &line[..column.min(line.len())]);
+            let literal = ["null", "true", "false"].into_iter().find_map(|literal| {
+                let read = (1..literal.len())
+                    .find(|read| before.ends_with(&literal.as_bytes()[..*read]))?;
+                Some((literal, &literal[read..=read]))
+            });
+            match literal {
+                Some((literal, next)) => format!(
+                    "invalid character '{}' in literal {literal} (expecting '{next}')",
+                    letter as char
+                ),
+                None => format!(
+                    "invalid character '{}' looking for beginning of value",
+                    letter as char
+                ),
+            }
         }
     }
 }
@@ -299,6 +311,28 @@ mod tests {
         assert_eq!(captures("/a/{}/b", "/a/x/y/b"), None);
         assert_eq!(captures("/a/{}", "/a"), None);
         assert_eq!(captures("/a", "/b"), None);
+    }
+
+    #[test]
+    fn bodies_that_cannot_be_read_are_told_as_go_tells_them() {
+        let told = |body: &str| {
+            let error = serde_json::from_str::<serde_json::Value>(body).unwrap_err();
+            in_words_of_go(&error, body.as_bytes())
+        };
+        for (body, expected) in [
+            (
+                "nope",
+                "invalid character 'o' in literal null (expecting 'u')",
+            ),
+            ("x", "invalid character 'x' looking for beginning of value"),
+            (
+                "{\"a\": @}",
+                "invalid character '@' looking for beginning of value",
+            ),
+            ("{", "unexpected EOF"),
+        ] {
+            assert_eq!(told(body), expected, "{body}");
+        }
     }
 
     #[test]

@@ -146,7 +146,7 @@ pub(super) fn token(request: &Request) -> Option<&str> {
             .split(';')
             .find_map(|pair| pair.trim().strip_prefix("auth="))
     };
-    bearer.or_else(cookie).filter(|token| !token.is_empty())
+    bearer.or_else(cookie)
 }
 
 fn create(call: &mut Call<'_>) -> Answer {

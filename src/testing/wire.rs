@@ -221,8 +221,8 @@ impl Query {
     ) -> Result<Vec<&str>, Failure> {
         let words: Vec<&str> = self.all(name).collect();
         let is_known = |word: &&str| {
-            let bare = word.strip_prefix("STATE_").unwrap_or(word);
-            known.contains(&bare)
+            let bare = word.strip_prefix("STATE_");
+            bare.is_some_and(|bare| known.contains(&bare))
         };
         match words.iter().find(|word| !is_known(word)) {
             Some(word) => Err(not_of(word, kind)),

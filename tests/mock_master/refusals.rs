@@ -1,7 +1,11 @@
 //! What the in-process master refuses, in the words of a real master 0.38.1.
 
 use determined::testing::{MockMaster, MockMasterOptions};
-use determined::{Determined, Error, ErrorKind, ModelQuery};
+use determined::{
+    CreateExperimentOptions, Determined, Error, ErrorKind, ExperimentConfig, ModelDefinition,
+    ModelQuery,
+};
+use serde_json::{Value, json};
 
 const PASSWORD: &str = "Correct-horse-9";
 
@@ -96,5 +100,58 @@ fn models_of_others_stay_and_unknown_workspaces_are_no_filter() -> determined::R
     assert_eq!(said(model.delete()), (ErrorKind::Forbidden, why));
     let query = ModelQuery::new().workspace_names(["no such workspace"]);
     assert_eq!(client.get_models_with(query)?.len(), 1);
+    Ok(())
+}
+
+/// A paused experiment with these further keys in its configuration.
+fn submit(client: &Determined, more: &str) -> determined::Result<determined::Experiment> {
+    let text =
+        format!("name: x\nentrypoint: 'true'\nsearcher: {{name: single, metric: m}}\n{more}");
+    client.create_experiment_with(
+        ExperimentConfig::from_yaml(text)?,
+        ModelDefinition::none(),
+        CreateExperimentOptions::new().activate(false),
+    )
+}
+
+#[test]
+fn a_configuration_names_absolute_paths_and_nothing_that_is_gone() {
+    let (_master, admin) = start();
+    for (more, why) in [
+        (
+            "bind_mounts: [{host_path: here, container_path: /there}]",
+            "<config>.bind_mounts[0].host_path: host_path must be an absolute path",
+        ),
+        (
+            "tensorboard_storage: {}",
+            "<config>.tensorboard_storage: this field is deprecated and will be ignored",
+        ),
+    ] {
+        let said = said(submit(&admin, more));
+        assert!(said.1.ends_with(why), "{said:?}");
+        assert_eq!(said.0, ErrorKind::ExperimentConfig);
+    }
+}
+
+#[test]
+fn a_change_of_an_experiment_writes_its_description_and_labels_anew() -> determined::Result<()> {
+    let (_master, admin) = start();
+    let mut experiment = submit(&admin, "labels: [a, 'b,c', a]")?;
+    assert_eq!(experiment.labels, ["a", "b,c"]);
+    let mut plain = submit(&admin, "")?;
+    assert_eq!(
+        (&plain.config["description"], &plain.config["labels"]),
+        (&Value::Null, &json!([]))
+    );
+    plain.set_notes("new")?;
+    plain.reload()?;
+    assert_eq!(
+        (&plain.config["description"], &plain.config["labels"]),
+        (&json!(""), &Value::Null)
+    );
+    assert!(plain.labels.is_empty());
+    experiment.set_labels(Vec::<String>::new())?;
+    experiment.reload()?;
+    assert_eq!(experiment.config["labels"], json!([]));
     Ok(())
 }

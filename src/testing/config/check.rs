@@ -182,6 +182,12 @@ impl Errors {
                     self.add(path, "prefix cannot contain /../");
                 }
             }
+            Rule::Absolute(what) => {
+                if value.as_str().is_some_and(|text| !text.starts_with('/')) {
+                    self.add(path, &format!("{what} must be an absolute path"));
+                }
+            }
+            Rule::Deprecated => self.add(path, "this field is deprecated and will be ignored"),
         }
     }
 

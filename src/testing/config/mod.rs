@@ -9,6 +9,7 @@ mod yaml;
 use super::failure::Failure;
 use super::wire::through_struct;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
 use yaml::to_json;
@@ -83,6 +84,11 @@ impl Submitted {
     /// The whole configuration, defaults and all. `storage` is what the master's own configuration says, `seed` what an
     /// experiment gets that names none.
     pub(super) fn complete(mut self, storage: &Value, seed: i64) -> Result<Value, Failure> {
+        if let Some(Value::Array(labels)) = self.0.get_mut("labels") {
+            // A set: what comes again is left out.
+            let mut known = HashSet::new();
+            labels.retain(|label| known.insert(label.to_string()));
+        }
         if let Some(hyperparameters) = self.0.get_mut("hyperparameters") {
             *hyperparameters = defaults::hyperparameters(hyperparameters);
         }

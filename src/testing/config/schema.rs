@@ -23,6 +23,10 @@ pub(super) enum Rule {
     SearcherLength,
     /// A path of a store that does not lead upwards.
     NoWayUp,
+    /// A path from the root; the name says of what.
+    Absolute(&'static str),
+    /// Nothing may stand here any more.
+    Deprecated,
 }
 
 pub(super) type Section = &'static [Key];
@@ -103,7 +107,7 @@ pub(super) const EXPERIMENT: Section = &[
     object("searcher"),
     object("security"),
     object("slurm"),
-    object("tensorboard_storage"),
+    object("tensorboard_storage").and(Rule::Deprecated),
     text("workspace"),
 ];
 
@@ -209,7 +213,7 @@ const fn needed_text(name: &'static str) -> Key {
 }
 
 const BIND_MOUNT: Section = &[
-    needed_text("host_path"),
+    needed_text("host_path").and(Rule::Absolute("host_path")),
     needed_text("container_path"),
     flag("read_only"),
     text("propagation"),

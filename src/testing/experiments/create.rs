@@ -30,6 +30,7 @@ struct Submission {
 
 #[derive(Deserialize)]
 struct SubmittedFile {
+    #[serde(default)]
     path: String,
     #[serde(default)]
     content: String,

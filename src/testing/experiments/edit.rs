@@ -54,10 +54,13 @@ pub(super) fn patch(call: &mut Call<'_>) -> Answer {
         if let Some(name) = patch.name {
             experiment.config["name"] = name.into();
         }
-        if let Some(description) = patch.description {
+        let description = patch.description.as_deref();
+        if description.is_some_and(|description| description != experiment.description()) {
             experiment.config["description"] = description.into();
         }
+        let mut has_new_notes = false;
         if let Some(notes) = patch.notes {
+            has_new_notes = notes != experiment.notes;
             experiment.notes = notes;
         }
         if let Some(labels) = patch.labels {
@@ -67,7 +70,17 @@ pub(super) fn patch(call: &mut Call<'_>) -> Answer {
                     kept.push(label);
                 }
             }
-            experiment.config["labels"] = kept.into();
+            if kept.len() != experiment.labels().len() || kept.iter().ne(experiment.labels().iter())
+            {
+                experiment.config["labels"] = kept.into();
+            }
+        }
+        if has_new_notes || experiment.config != config {
+            // A change writes all three anew: a description that was null as an empty one, and labels that there are none of as null.
+            experiment.config["description"] = experiment.description().into();
+            if experiment.labels().is_empty() && experiment.config["labels"] == config["labels"] {
+                experiment.config["labels"] = Value::Null;
+            }
         }
     }
     if let Some(resources) = patch.resources {
