@@ -14,7 +14,7 @@ use crate::wire::lenient;
 /// [`get_user_by_name`](crate::Determined::get_user_by_name), [`get_user_by_id`](crate::Determined::get_user_by_id) and
 /// [`create_user`](crate::Determined::create_user). The fields are what the master said then; [`reload`](Self::reload) asks again.
 ///
-/// What changes a user needs the rights of an administrator, unless it is one's own display name or password.
+/// What changes a user needs the rights of an administrator, unless it is one's own name, display name or password.
 ///
 /// ```
 /// use determined::testing::MockMaster;

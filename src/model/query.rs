@@ -93,7 +93,10 @@ impl ModelQuery {
         self
     }
 
-    /// Only models in the workspaces of these names; names that no workspace has are passed over. The default is all.
+    /// Only models in the workspaces of these names. The default is all.
+    ///
+    /// Masters pass over a name that no workspace has, and with none left they list the models of all workspaces;
+    /// [`get_workspace`](crate::Determined::get_workspace) tells whether there is one.
     pub fn workspace_names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.workspace_names = names.into_iter().map(Into::into).collect();
         self

@@ -19,9 +19,16 @@ pub(super) fn refusal(status: u16, status_line: &str, body: &[u8]) -> Error {
     let error = match error.kind() {
         ErrorKind::Unauthenticated => error
             .with_hint("log in with login() and a user and password, or set DET_USER and DET_PASS"),
-        ErrorKind::Forbidden => {
-            error.with_hint("ask an administrator of the cluster for the right")
-        }
+        ErrorKind::Forbidden => error.with_hint(match said.as_deref() {
+            // What masters say at a login, and at any other call, of a user who was deactivated.
+            Some("user is not active") => {
+                "ask an administrator of the cluster to activate the user again"
+            }
+            Some("user does not have permission") => {
+                "the user may have been deactivated: ask an administrator of the cluster"
+            }
+            _ => "ask an administrator of the cluster for the right",
+        }),
         ErrorKind::Unsupported => error.with_hint("this call needs a newer master"),
         _ => error,
     };

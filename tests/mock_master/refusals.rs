@@ -82,10 +82,16 @@ fn a_user_who_was_deactivated_has_no_permission() -> determined::Result<()> {
     admin.get_user_by_name("determined")?.deactivate()?;
     let why = "user does not have permission".to_owned();
     assert_eq!(said(client.whoami()), (ErrorKind::Forbidden, why));
-    let why = "user is not active".to_owned();
-    assert_eq!(
-        said(log_in(&master, "determined")),
-        (ErrorKind::Forbidden, why)
+    let error = client.whoami().unwrap_err().to_string();
+    assert!(
+        error.ends_with("the user may have been deactivated: ask an administrator of the cluster")
+    );
+    let error = log_in(&master, "determined").unwrap_err();
+    assert_eq!(error.server_message(), Some("user is not active"));
+    assert!(
+        error
+            .to_string()
+            .ends_with("ask an administrator of the cluster to activate the user again")
     );
     Ok(())
 }
