@@ -73,7 +73,7 @@ def make_checkpoint(root, url, size):
     checkpoint = {
         "uuid": uuid, "reportTime": "2026-01-01T00:00:00Z", "resources": {name: str(length) for name, length in names.items()}, "metadata": {},
         "state": "STATE_COMPLETED", "taskId": "1.t", "allocationId": "1.t.1",
-        "training": {"trialId": 1, "experimentId": 1, "experimentConfig": {"checkpoint_storage": storage}, "hparams": {}, "validationMetrics": {}},
+        "training": {"trialId": 1, "experimentId": 1, "experimentConfig": {"checkpoint_storage": storage}, "hparams": {}, "validationMetrics": {"avgMetrics": {}, "batchMetrics": []}},
     }
     write(f"{root}/api/v1/checkpoints/{uuid}", json.dumps({"checkpoint": checkpoint}).encode())
     return sum(names.values())
