@@ -25,7 +25,7 @@ impl Environment {
             .collect();
         Self {
             variables,
-            home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
+            home: dirs::home_dir(),
         }
     }
 
