@@ -57,7 +57,7 @@ fn start(setup: &str, master: &str, store: &Path, variables: &[(&str, &str)]) ->
         .args(["--exact", "stores::child", "--ignored", "--nocapture"])
         .env(MASTER, master)
         .env(STORE, store)
-        .env("HOME", "/nonexistent")
+        .env("HOME", "/proc/nonexistent")
         .env_remove(UUID)
         .envs(variables.iter().copied())
         .stdout(Stdio::piped())
@@ -243,7 +243,7 @@ fn without_a_home_directory_there_is_no_store_and_no_error() {
     for variables in [
         &[][..],
         &[("HOME", "")],
-        &[("HOME", "/nonexistent")],
+        &[("HOME", "/proc/nonexistent")],
         &[("XDG_CONFIG_HOME", "")],
     ] {
         let options = master
