@@ -15,6 +15,8 @@ use std::time::Duration;
 pub(super) const ROUTES: &[Route] = &[
     Route::get("/info", info).open().plain(),
     Route::get("/api/v1/master", master).open(),
+    Route::get("/api/v1/config-policies/global/{}", global_policies),
+    Route::get("/api/v1/config-policies/workspaces/{}/{}", policies),
     Route::get("/api/v1/master/telemetry", telemetry).open(),
     Route::get("/api/v1/master/config", config),
     Route::get("/api/v1/master/logs", logs).streaming(),
@@ -97,6 +99,30 @@ fn config(call: &mut Call<'_>) -> Answer {
         "telemetry": {"enabled": false},
     });
     Ok(Response::json(&json!({"config": config})))
+}
+
+/// There are no policies; what is asked for must be a kind of work all the same.
+fn no_policies(kind: &str) -> Answer {
+    match kind {
+        "EXPERIMENT" | "NTSC" => Ok(Response::json(&json!({"configPolicies": {}}))),
+        other => Err(Failure::internal(format!(
+            "rpc error: code = InvalidArgument desc = invalid workload type: {other}."
+        ))),
+    }
+}
+
+fn global_policies(call: &mut Call<'_>) -> Answer {
+    no_policies(call.text(0))
+}
+
+fn policies(call: &mut Call<'_>) -> Answer {
+    let workspace = call.id(0, "workspace_id")?;
+    if call.state.workspaces.get(workspace).is_none() {
+        return Err(Failure::not_found(format!(
+            "rpc error: code = NotFound desc = workspace '{workspace}' not found"
+        )));
+    }
+    no_policies(call.text(1))
 }
 
 /// The log that this master keeps of itself is short.

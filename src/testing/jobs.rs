@@ -8,6 +8,7 @@ use super::router::{Answer, Call, Route};
 use super::state::State;
 use super::trials::Trial;
 use super::wire::{self, Pagination, Query, page};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -17,6 +18,9 @@ pub(super) const ROUTES: &[Route] = &[
     Route::get("/api/v1/job-queues/stats", stats),
     Route::post("/api/v1/job-queues", update),
 ];
+
+/// How many jobs come at once when the client names no limit.
+const PAGE: i64 = 100;
 
 impl State {
     /// The experiments in the queue of a pool, and whether each runs: those that do first, then by priority and age.
@@ -107,14 +111,14 @@ fn jobs(state: &State, query: &Query) -> Result<Vec<Value>, Failure> {
 
 fn list(call: &mut Call<'_>) -> Answer {
     let jobs = jobs(call.state, &call.query)?;
-    let (jobs, pagination) = page(jobs, &call.query)?;
+    let (jobs, pagination) = page(jobs, &call.query.or_limit(PAGE))?;
     Ok(Response::json(&Listed { jobs, pagination }))
 }
 
 fn list_v2(call: &mut Call<'_>) -> Answer {
     let jobs = jobs(call.state, &call.query)?;
     let jobs = jobs.into_iter().map(|job| json!({"full": job})).collect();
-    let (jobs, pagination) = page(jobs, &call.query)?;
+    let (jobs, pagination) = page(jobs, &call.query.or_limit(PAGE))?;
     Ok(Response::json(&Listed { jobs, pagination }))
 }
 
@@ -125,7 +129,7 @@ fn stats(call: &mut Call<'_>) -> Answer {
         "results": [{
             "stats": {"queuedCount": jobs.len() - scheduled, "scheduledCount": scheduled},
             "resourcePool": pools::DEFAULT,
-            "aggregates": [],
+            "aggregates": [{"periodStart": format!("{:.10}", wire::time(Timestamp::now())), "seconds": 0}],
         }],
     })))
 }

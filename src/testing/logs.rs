@@ -11,7 +11,7 @@ use super::trials::Trial;
 use super::wire::{self, Query};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::get("/api/v1/trials/{}/logs", of_trial).streaming(),
     Route::get("/api/v1/trials/{}/logs/fields", fields).streaming(),
     Route::get("/api/v1/tasks/{}/logs", of_task).streaming(),
+    Route::get("/api/v1/tasks/{}/logs/fields", fields_of_task).streaming(),
 ];
 
 /// How long after its end a trial may still get lines, in simulated microseconds.
@@ -33,6 +34,8 @@ pub(super) struct LogLine {
     level: Option<&'static str>,
     /// The container that printed it; nothing for a line of the master's.
     container_id: Option<String>,
+    /// The allocation of that container.
+    allocation_id: Option<String>,
     /// As printed, with its line end.
     log: String,
     stdtype: &'static str,
@@ -91,6 +94,9 @@ impl State {
             id: self.last_log_id,
             timestamp: self.time.stamp(),
             level,
+            allocation_id: container_id
+                .as_ref()
+                .and_then(|_| Some(self.trials.get(trial)?.allocation_id())),
             container_id,
             log: format!("{text}\n"),
             stdtype,
@@ -136,6 +142,22 @@ impl Filter {
             }),
         }
         };
+        const LEVELS: [&str; 7] = [
+            "UNSPECIFIED",
+            "TRACE",
+            "DEBUG",
+            "INFO",
+            "WARNING",
+            "ERROR",
+            "CRITICAL",
+        ];
+        let unknown = query.all("levels").find(|level| {
+            let word = level.strip_prefix("LOG_LEVEL_").unwrap_or_default();
+            !LEVELS.contains(&word)
+        });
+        if let Some(unknown) = unknown {
+            return Err(wire::not_of(unknown, "logv1.LogLevel"));
+        }
         Ok(Self {
             containers: all("containerIds"),
             levels: all("levels"),
@@ -188,6 +210,8 @@ struct LineOnWire {
     #[serde(skip_serializing_if = "Option::is_none")]
     task_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    allocation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container_id: Option<String>,
@@ -198,9 +222,9 @@ struct LineOnWire {
 
 impl LineOnWire {
     fn new(line: &LogLine, trial: i32, subject: &Subject) -> Self {
-        let (trial_id, task_id) = match subject {
-            Subject::Trial => (Some(trial), None),
-            Subject::Task(id) => (None, Some(id.clone())),
+        let (trial_id, task_id, allocation_id) = match subject {
+            Subject::Trial => (Some(trial), None, None),
+            Subject::Task(id) => (None, Some(id.clone()), line.allocation_id.clone()),
         };
         Self {
             id: line.id.to_string(),
@@ -209,6 +233,7 @@ impl LineOnWire {
             level: line.level_on_wire(),
             trial_id,
             task_id,
+            allocation_id,
             agent_id: line.container_id.as_ref().map(|_| AGENT),
             container_id: line.container_id.clone(),
             log: line.log.clone(),
@@ -226,13 +251,19 @@ fn of_trial(call: &mut Call<'_>) -> Answer {
 }
 
 fn of_task(call: &mut Call<'_>) -> Answer {
+    let trial = task_of(call)?.id;
     let task = call.text(0).to_owned();
-    let trial = call
-        .state
-        .trial_of_task(&task)
-        .ok_or_else(|| Failure::not_found(format!("1 error occurred:\n\t* failed to fetch batch: rpc error: code = NotFound desc = task '{task}' not found\n\n")))?
-        .id;
     stream(call, trial, Subject::Task(task), Filter::of(&call.query)?)
+}
+
+/// The trial of the task that a path names.
+fn task_of<'a>(call: &'a Call<'_>) -> Result<&'a Trial, Failure> {
+    let task = call.text(0);
+    call.state.trial_of_task(task).ok_or_else(|| {
+        Failure::not_found(format!(
+            "1 error occurred:\n\t* failed to fetch batch: rpc error: code = NotFound desc = task '{task}' not found\n\n"
+        ))
+    })
 }
 
 fn stream(call: &Call<'_>, trial: i32, subject: Subject, filter: Filter) -> Answer {
@@ -316,6 +347,32 @@ fn write_lines(out: &mut dyn Write, lines: &[LineOnWire]) -> io::Result<()> {
 /// Which values a client can filter by, in one line.
 fn fields(call: &mut Call<'_>) -> Answer {
     let trial = call.state.trial(call.id(0, "trial_id")?)?;
+    let line = json!({"result": fields_of(trial)});
+    Ok(one_line(line))
+}
+
+fn fields_of_task(call: &mut Call<'_>) -> Answer {
+    let trial = task_of(call)?;
+    let mut fields = fields_of(trial);
+    let mut allocations: Vec<&str> = trial
+        .logs
+        .iter()
+        .filter_map(|line| line.allocation_id.as_deref())
+        .collect();
+    allocations.sort_unstable();
+    allocations.dedup();
+    fields["allocationIds"] = json!(allocations);
+    Ok(one_line(json!({"result": fields})))
+}
+
+fn one_line(line: Value) -> Response {
+    Response::stream(200, "application/json", move |out| {
+        writeln!(out, "{line}")?;
+        out.flush()
+    })
+}
+
+fn fields_of(trial: &Trial) -> Value {
     let distinct = |value: fn(&LogLine) -> Option<&str>| {
         let mut values: Vec<&str> = trial.logs.iter().filter_map(value).collect();
         values.sort_unstable();
@@ -323,15 +380,11 @@ fn fields(call: &mut Call<'_>) -> Answer {
         values
     };
     let containers = distinct(|line| line.container_id.as_deref());
-    let line = json!({"result": {
+    json!({
         "agentIds": if containers.is_empty() { Vec::new() } else { vec![AGENT] },
         "containerIds": containers,
         "rankIds": [],
         "stdtypes": distinct(|line| Some(line.stdtype)),
         "sources": distinct(|line| Some(line.source())),
-    }});
-    Ok(Response::stream(200, "application/json", move |out| {
-        writeln!(out, "{line}")?;
-        out.flush()
-    }))
+    })
 }

@@ -100,6 +100,7 @@ impl State {
     pub(super) fn add_model(&mut self, name: &str, owner: i32) -> Result<&mut Model, Failure> {
         check_name(name)?;
         if self.models.values().any(|model| model.name == name) {
+            self.models.skip();
             return Err(duplicate());
         }
         let now = self.time.stamp();
@@ -196,7 +197,10 @@ impl Said {
                         "error creating model {name:?} in database: ERROR: insert or update on table \"models\" violates \
                          foreign key constraint \"models_workspace_id_fkey\" (SQLSTATE 23503)"
                     ),
-                    None => format!("failed to get workspace with id {id}: not found"),
+                    // The query forgets to pass the id on.
+                    None => {
+                        format!("failed to get workspace with id {id}: expected 2 arguments, got 1")
+                    }
                 })),
             },
             (None, Some(name)) => match named(name) {
@@ -348,7 +352,8 @@ fn move_to_workspace(call: &mut Call<'_>) -> Answer {
     let workspace = request.destination_workspace_id.unwrap_or(0);
     if call.state.workspaces.get(workspace).is_none() {
         return Err(Failure::internal(format!(
-            "error moving a model ({}): not found",
+            "error moving a model ({}): error running query: move_model: ERROR: insert or update on table \"models\" violates \
+             foreign key constraint \"models_workspace_id_fkey\" (SQLSTATE 23503)",
             call.text(0)
         )));
     }

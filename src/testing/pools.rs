@@ -94,7 +94,8 @@ fn list(call: &mut Call<'_>) -> Answer {
 fn pool_on_wire(state: &State, name: &str) -> Value {
     let default = name == DEFAULT;
     let (agents, slots, kind) = match default {
-        true => (1, state.agent.capacity(), "TYPE_CPU"),
+        true if state.agent.capacity() > 0 => (1, state.agent.capacity(), "TYPE_CPU"),
+        true => (1, 0, "TYPE_UNSPECIFIED"),
         false => (0, 0, "TYPE_UNSPECIFIED"),
     };
     let jobs = state.queued_jobs(name);
@@ -107,7 +108,7 @@ fn pool_on_wire(state: &State, name: &str) -> Value {
         "slotsAvailable": slots,
         "slotsUsed": if default { state.slots_taken() } else { 0 },
         "slotType": kind,
-        "auxContainerCapacity": 100 * agents,
+        "auxContainerCapacity": if slots > 0 { 100 } else { 0 },
         "auxContainersRunning": 0,
         "defaultComputePool": default,
         "defaultAuxPool": default,
@@ -134,12 +135,12 @@ fn pool_on_wire(state: &State, name: &str) -> Value {
         "details": {
             "aws": null,
             "gcp": null,
-            "priorityScheduler": {"preemption": false, "defaultPriority": 42},
+            "priorityScheduler": {"preemption": false, "defaultPriority": 42, "k8Priorities": []},
         },
         "accelerator": "",
         "stats": {"queuedCount": jobs.len() - scheduled, "scheduledCount": scheduled},
         "resourceManagerMetadata": {},
-        "clusterName": "",
+        "clusterName": "default",
     })
 }
 

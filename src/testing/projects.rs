@@ -1,12 +1,13 @@
 //! Projects.
 
-use super::experiments::Experiment;
+use super::experiments::{Experiment, RunState};
 use super::failure::Failure;
 use super::http::Response;
 use super::router::{Answer, Call, Route};
 use super::simulation::Event;
 use super::state::{State, random_hex};
 use super::wire::{self, Pagination, page};
+use super::workspaces::Workspace;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -127,7 +128,7 @@ impl State {
             num_experiments: experiments.len(),
             num_active_experiments: experiments
                 .iter()
-                .filter(|experiment| !experiment.state.is_terminal())
+                .filter(|experiment| experiment.state == RunState::Active)
                 .count(),
             archived: project.archived,
             username: self.username(project.owner).to_owned(),
@@ -232,6 +233,19 @@ fn owner_of_workspace(call: &Call<'_>, project: &Project, doing: &str) -> Result
     }
 }
 
+/// Checks that a workspace takes projects.
+fn check_open(workspace: &Workspace) -> Result<(), Failure> {
+    let why = match (workspace.immutable, workspace.archived) {
+        (true, _) => "immutable",
+        (false, true) => "archived",
+        (false, false) => return Ok(()),
+    };
+    Err(Failure::internal(format!(
+        "workspace ({}) is {why} and cannot add new projects",
+        workspace.id
+    )))
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Said {
@@ -268,18 +282,10 @@ fn create(call: &mut Call<'_>) -> Answer {
     let said: Said = call.body()?;
     let workspace = call.state.workspace(call.id(0, "workspace_id")?)?;
     let workspace_id = workspace.id;
-    for (refused, why) in [
-        (workspace.immutable, "immutable"),
-        (workspace.archived, "archived"),
-    ] {
-        if refused {
-            return Err(Failure::internal(format!(
-                "workspace ({workspace_id}) is {why} and cannot add new projects"
-            )));
-        }
-    }
+    check_open(workspace)?;
     let name = said.name.unwrap_or_default();
     if check_name(&name).is_err() {
+        call.state.projects.skip();
         return Err(Failure::internal(format!(
             "error creating project {name} in database: rpc error: code = Internal desc = internal server error"
         )));
@@ -292,23 +298,20 @@ fn create(call: &mut Call<'_>) -> Answer {
         }
         None => new_key(call.state, &name),
     };
-    let refusal = |what: String| {
-        Failure::exists(format!(
+    let others = || call.state.projects.values();
+    let taken = if others().any(|other| other.workspace_id == workspace_id && other.name == name) {
+        Some(format!("project name {name}"))
+    } else if others().any(|other| other.key == key) {
+        Some(format!("project key {key}"))
+    } else {
+        None
+    };
+    if let Some(what) = taken {
+        call.state.projects.skip();
+        return Err(Failure::exists(format!(
             "error creating project {name} in database: rpc error: code = AlreadyExists desc = \
              error inserting project {name} into database: {what} is already in use: row already exists"
-        ))
-    };
-    let mut projects = call.state.projects.values();
-    if projects.any(|project| project.workspace_id == workspace_id && project.name == name) {
-        return Err(refusal(format!("project name {name}")));
-    }
-    if call
-        .state
-        .projects
-        .values()
-        .any(|project| project.key == key)
-    {
-        return Err(refusal(format!("project key {key}")));
+        )));
     }
     let owner = call.caller;
     let project = call.state.add_project(workspace_id, &name, owner, key);
@@ -326,10 +329,9 @@ fn patch(call: &mut Call<'_>) -> Answer {
     }
     let id = call.id(0, "id")?;
     let project = call.state.project(id)?;
-    for (refused, why) in [
-        (project.archived, "archived"),
-        (project.immutable, "immutable"),
-    ] {
+    let workspace = call.state.workspaces.get(project.workspace_id);
+    let archived = project.archived || workspace.is_some_and(|workspace| workspace.archived);
+    for (refused, why) in [(archived, "archived"), (project.immutable, "immutable")] {
         if refused {
             return Err(Failure::internal(format!(
                 "project ({id}) is {why} and cannot have attributes updated"
@@ -420,8 +422,10 @@ fn list(call: &mut Call<'_>) -> Answer {
         Some("NAME") => projects.sort_by_key(|project| &project.name),
         Some("DESCRIPTION") => projects.sort_by_key(|project| &project.description),
         Some("LAST_EXPERIMENT_START_TIME") => {
-            projects
-                .sort_by_key(|project| state.project_on_wire(project).last_experiment_started_at);
+            projects.sort_by_key(|project| {
+                let started = state.project_on_wire(project).last_experiment_started_at;
+                started.unwrap_or(Timestamp::MAX)
+            });
         }
         Some(other) => return Err(wire::unknown_sort_key(other, "GetWorkspaceProjectsRequest")),
     }
@@ -520,19 +524,14 @@ fn move_to_workspace(call: &mut Call<'_>) -> Answer {
     }
     let request: Move = call.body()?;
     let project = call.state.project(call.id(0, "id")?)?;
-    let id = project.id;
+    let destination = request.destination_workspace_id.unwrap_or(0);
+    check_open(call.state.workspace(destination)?)?;
     if !call.may_change(project.owner) {
         return Err(Failure::forbidden(
             "non admin users can't move projects that someone else owns",
         ));
     }
-    let destination = request.destination_workspace_id.unwrap_or(0);
-    let workspace = call.state.workspace(destination)?;
-    if workspace.archived {
-        return Err(Failure::internal(format!(
-            "workspace ({destination}) is archived and cannot add new projects"
-        )));
-    }
+    let id = project.id;
     let name = call.state.project(id)?.name.clone();
     let mut projects = call.state.projects.values();
     if projects.any(|other| other.workspace_id == destination && other.name == name) {
@@ -540,8 +539,13 @@ fn move_to_workspace(call: &mut Call<'_>) -> Answer {
             "project with name '{name}' already exists in target workspace"
         )));
     }
-    if let Some(project) = call.state.projects.get_mut(id) {
-        project.workspace_id = destination;
+    match call.state.projects.get_mut(id) {
+        Some(project) if !project.immutable => project.workspace_id = destination,
+        _ => {
+            return Err(Failure::internal(format!(
+                "error moving project ({id}): not found"
+            )));
+        }
     }
     Ok(Response::json(&json!({})))
 }

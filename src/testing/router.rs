@@ -259,11 +259,7 @@ pub(super) fn answer(shared: &Arc<Shared>, request: &Request) -> Response {
 }
 
 fn nothing_here(request: &Request, path: &str) -> Response {
-    let of_enterprise = ["/api/v1/roles", "/api/v1/permissions"];
-    if of_enterprise.iter().any(|prefix| path.starts_with(prefix)) {
-        let message = "Determined Enterprise Edition is required for this functionality";
-        Failure::new(Code::Unimplemented, message).response(Shape::Unary)
-    } else if path.starts_with("/api/") {
+    if path.starts_with("/api/") {
         Failure::new(Code::Unimplemented, "Not Implemented").response(Shape::Unary)
     } else {
         let message = format!("api not found: {} {path}", request.method);

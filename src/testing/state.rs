@@ -115,6 +115,11 @@ impl<T> Table<T> {
         self.rows.entry(id).or_insert_with(|| make(id))
     }
 
+    /// Uses up an id, as an insertion does that the database refuses.
+    pub(super) fn skip(&mut self) {
+        self.last_id += 1;
+    }
+
     pub(super) fn get(&self, id: i32) -> Option<&T> {
         self.rows.get(&id)
     }

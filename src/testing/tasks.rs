@@ -132,6 +132,8 @@ fn none_of_a_kind(call: &mut Call<'_>) -> Answer {
 }
 
 fn unknown(call: &mut Call<'_>) -> Answer {
+    let kind = call.request.path.split('/').nth(3).unwrap_or_default();
+    let kind = kind.strip_suffix('s').unwrap_or(kind);
     let id = call.text(0);
-    Err(Failure::internal(format!("get NTSC {id} not found")))
+    Err(Failure::not_found(format!("{kind} '{id}' not found")))
 }

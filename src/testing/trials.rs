@@ -491,7 +491,7 @@ fn workloads(call: &mut Call<'_>) -> Answer {
     if call.query.descending() {
         parts.reverse();
     }
-    let (parts, pagination) = database_page(parts, &call.query, usize::MAX)?;
+    let (parts, pagination) = database_page(parts, &call.query.or_limit(-1), usize::MAX)?;
     #[derive(Serialize)]
     struct Listed {
         workloads: Vec<Part>,

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::cmp::Ordering;
 
 pub(super) const ROUTES: &[Route] = &[
     Route::get("/api/v1/me", me),
@@ -73,6 +74,7 @@ impl State {
         password_hash: Option<String>,
     ) -> Result<&mut User, Failure> {
         if self.users.values().any(|user| user.username == username) {
+            self.users.skip();
             return Err(Failure::internal("code=400, message=user already exists"));
         }
         let modified_at = self.time.stamp();
@@ -93,6 +95,14 @@ impl State {
     /// The name of the user with that id.
     pub(super) fn username(&self, id: i32) -> &str {
         self.users.get(id).map_or("", |user| &user.username)
+    }
+}
+
+/// The name that is shown.
+pub(super) fn shown(user: &User) -> &str {
+    match user.display_name.as_str() {
+        "" => &user.username,
+        name => name,
     }
 }
 
@@ -137,25 +147,30 @@ fn list(call: &mut Call<'_>) -> Answer {
                 || wire::ilike_contains(&user.display_name, name)
         })
         .collect();
-    let shown = |user: &User| match user.display_name.as_str() {
-        "" => user.username.clone(),
-        name => name.to_owned(),
-    };
-    match call.query.sort_key("sortBy") {
-        None | Some("ID") => {}
-        Some("DISPLAY_NAME") => users.sort_by_key(|user| user.display_name.clone()),
-        Some("USER_NAME") => users.sort_by_key(|user| user.username.clone()),
-        Some("ADMIN") => users.sort_by_key(|user| user.admin),
-        Some("ACTIVE") => users.sort_by_key(|user| user.active),
-        Some("MODIFIED_TIME") => users.sort_by_key(|user| user.modified_at),
-        Some("NAME") => users.sort_by_key(|user| shown(user)),
-        Some("LAST_AUTH_TIME") => users.sort_by_key(|user| user.last_auth_at),
-        Some("REMOTE") => users.sort_by_key(|user| user.remote),
+    // What is missing comes behind all else; of equals the lower id comes first, whichever way the list goes.
+    let order: fn(&User, &User) -> Ordering = match call.query.sort_key("sortBy") {
+        None | Some("ID") => |a, b| a.id.cmp(&b.id),
+        Some("DISPLAY_NAME") => |a, b| {
+            let key = |user: &User| (user.display_name.is_empty(), user.display_name.clone());
+            key(a).cmp(&key(b))
+        },
+        Some("USER_NAME") => |a, b| a.username.cmp(&b.username),
+        Some("ADMIN") => |a, b| a.admin.cmp(&b.admin),
+        Some("ACTIVE") => |a, b| a.active.cmp(&b.active),
+        Some("MODIFIED_TIME") => |a, b| a.modified_at.cmp(&b.modified_at),
+        Some("NAME") => |a, b| shown(a).cmp(shown(b)),
+        Some("LAST_AUTH_TIME") => |a, b| {
+            let key = |user: &User| user.last_auth_at.unwrap_or(Timestamp::MAX);
+            key(a).cmp(&key(b))
+        },
+        Some("REMOTE") => |a, b| a.remote.cmp(&b.remote),
         Some(other) => return Err(wire::unknown_sort_key(other, "GetUsersRequest")),
-    }
-    if call.query.descending() {
-        users.reverse();
-    }
+    };
+    let descending = call.query.descending();
+    users.sort_by(|a, b| match descending {
+        true => order(b, a),
+        false => order(a, b),
+    });
     let (users, pagination) = page(users, &call.query)?;
     #[derive(Serialize)]
     struct Listed<'a> {
@@ -335,7 +350,10 @@ fn patch(call: &mut Call<'_>) -> Answer {
             .values()
             .any(|other| other.username == name)
         {
-            return Err(Failure::internal("code=400, message=user already exists"));
+            return Err(Failure::internal(format!(
+                "error setting active status of {name:?}: ERROR: duplicate key value violates unique constraint \
+                 \"users_username_key\" (SQLSTATE 23505)"
+            )));
         }
         user.username = name;
     }

@@ -199,6 +199,16 @@ impl Query {
         self.text(name).map_or(Ok(0), parse_int)
     }
 
+    /// The same query with this limit, if it has none.
+    pub(super) fn or_limit(&self, limit: i64) -> Self {
+        let mut query = self.clone();
+        if query.text("limit").is_none_or(|text| text == "0") {
+            query.0.retain(|(name, _)| name != "limit");
+            query.0.push(("limit".into(), limit.to_string()));
+        }
+        query
+    }
+
     pub(super) fn ints(&self, name: &str) -> Result<Vec<i64>, Failure> {
         self.all(name).map(parse_int).collect()
     }

@@ -21,6 +21,8 @@ pub(super) const ROUTES: &[Route] = &[
     Route::post("/api/v1/workspaces/{}/unarchive", unarchive),
     Route::post("/api/v1/workspaces/{}/pin", pin),
     Route::post("/api/v1/workspaces/{}/unpin", unpin),
+    Route::get("/api/v1/roles/workspace/{}", members),
+    Route::get("/api/v1/workspaces/{}/list-namespace-bindings", namespaces),
 ];
 
 #[derive(Debug, Clone)]
@@ -178,7 +180,10 @@ fn create(call: &mut Call<'_>) -> Answer {
     let said: Said = call.body()?;
     let name = said.name.unwrap_or_default();
     check_name(&name)?;
-    check_free(call.state, &name)?;
+    if let Err(taken) = check_free(call.state, &name) {
+        call.state.workspaces.skip();
+        return Err(taken);
+    }
     let (owner, now) = (call.caller, call.state.time.stamp());
     let workspace = call.state.add_workspace(&name, owner);
     // Who makes a workspace finds it pinned.
@@ -297,14 +302,17 @@ fn delete(call: &mut Call<'_>) -> Answer {
         call.state.workspaces.remove(id);
         return Ok(Response::json(&json!({"completed": true})));
     }
-    for project in projects {
-        call.state.delete_project(project);
-    }
+    // Experiments take their time, empty projects hardly any.
+    let emptied = projects
+        .into_iter()
+        .map(|project| call.state.delete_project(project))
+        .fold(true, |all, done| all && done);
     if let Some(workspace) = call.state.workspaces.get_mut(id) {
         workspace.deleting = true;
     }
+    let milliseconds = if emptied { 10 } else { 1500 };
     call.state
-        .after(1500, Event::WorkspaceDeleted { workspace: id });
+        .after(milliseconds, Event::WorkspaceDeleted { workspace: id });
     Ok(Response::json(&json!({"completed": false})))
 }
 
@@ -341,7 +349,13 @@ fn pin(call: &mut Call<'_>) -> Answer {
     let id = call.state.workspace(call.id(0, "id")?)?.id;
     let (caller, now) = (call.caller, call.state.time.stamp());
     if let Some(workspace) = call.state.workspaces.get_mut(id) {
-        workspace.pins.entry(caller).or_insert(now);
+        if workspace.pins.contains_key(&caller) {
+            return Err(Failure::internal(format!(
+                "error pinning workspace ({id}): error running query: pin_workspace: ERROR: duplicate key value violates \
+                 unique constraint \"workspace_pins_user_id_workspace_id_key\" (SQLSTATE 23505)"
+            )));
+        }
+        workspace.pins.insert(caller, now);
     }
     Ok(Response::json(&json!({})))
 }
@@ -353,4 +367,20 @@ fn unpin(call: &mut Call<'_>) -> Answer {
         workspace.pins.remove(&caller);
     }
     Ok(Response::json(&json!({})))
+}
+
+/// Without roles a workspace has no members.
+fn members(call: &mut Call<'_>) -> Answer {
+    call.id(0, "workspace_id")?;
+    Ok(Response::json(
+        &json!({"groups": [], "usersAssignedDirectly": [], "assignments": []}),
+    ))
+}
+
+/// Only a master on Kubernetes has namespaces.
+fn namespaces(call: &mut Call<'_>) -> Answer {
+    call.state.workspace(call.id(0, "id")?)?;
+    Err(Failure::not_found(
+        "error getting default namespace: rpc error: code = NotFound desc = operation not supported",
+    ))
 }

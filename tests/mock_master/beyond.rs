@@ -260,7 +260,7 @@ fn none_of_the_tasks_beside_trials_ever_runs() {
         let listed = caller.ok("GET", &format!("/api/v1/{kind}"), &Value::Null);
         assert_eq!(listed[kind], json!([]));
         let path = format!("/api/v1/{kind}/x/kill");
-        assert_eq!(caller.refused("POST", &path, &Value::Null).0, 500);
+        assert_eq!(caller.refused("POST", &path, &Value::Null).0, 404);
     }
     let trial = master.experiment().create().await_first_trial().unwrap();
     let path = format!("/api/v1/tasks/{}", trial.task_ids[0]);

@@ -127,6 +127,7 @@ struct Training {
     hparams: Value,
     training_metrics: MetricsOnWire,
     validation_metrics: MetricsOnWire,
+    #[serde(skip_serializing_if = "Option::is_none")]
     searcher_metric: Option<Value>,
 }
 
@@ -264,12 +265,17 @@ fn set_metadata(call: &mut Call<'_>) -> Answer {
     }
     let uuid = uuid_of(call)?;
     let change: Change = call.body()?;
-    call.state.checkpoint(&uuid)?;
     let metadata = change.checkpoint.and_then(|stub| stub.metadata);
+    // What is answered is the checkpoint of before, metrics and all, with the new metadata.
+    let mut checkpoint = call.state.checkpoint_on_wire(call.state.checkpoint(&uuid)?);
+    checkpoint.metadata = match &metadata {
+        Some(metadata) => Value::Object(wire::object_through_struct(metadata)),
+        None => Value::Null,
+    };
     if let Some(checkpoint) = call.state.checkpoints.get_mut(&uuid) {
         checkpoint.metadata = wire::object_through_struct(&metadata.unwrap_or_default());
     }
-    get(call)
+    Ok(Response::json(&Got { checkpoint }))
 }
 
 #[cfg(test)]

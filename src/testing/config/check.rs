@@ -13,8 +13,17 @@ pub(super) fn errors(config: &Map<String, Value>) -> Vec<String> {
     errors.section(config, "", EXPERIMENT);
     for section in SECTIONS {
         for (path, map) in sections_at(config, section.path) {
+            let before = errors.0.len();
             errors.section(map, &path, section.keys);
             errors.has(map, &path, section.required);
+            // Whatever is wrong with a device, it is told so.
+            if section.path == "resources.devices[]" && errors.0.len() > before {
+                errors.0.truncate(before);
+                errors.add(
+                    &path,
+                    "is neither a list of --device strings nor a map containing host_path, container_path, and mode",
+                );
+            }
         }
     }
     if let Some(Value::Object(profiling)) = config.get("profiling") {
@@ -256,8 +265,13 @@ impl Errors {
         if let (Some("shared_fs"), Some(host), Some(path)) =
             (text("type"), text("host_path"), text("storage_path"))
         {
-            let leads_out = path.split('/').any(|part| part == "..");
-            if (path.starts_with('/') && !path.starts_with(host)) || leads_out {
+            // Compared as texts, once all that leads nowhere is out of them.
+            let (host, path) = (clean(host), clean(path));
+            let inside = match path.starts_with('/') {
+                true => path.starts_with(&host),
+                false => !path.starts_with(".."),
+            };
+            if !inside {
                 self.add(
                     ".checkpoint_storage",
                     "storage_path must either be a relative directory or a subdirectory of host_path",
@@ -327,6 +341,23 @@ fn sections_at<'a>(
             .collect();
     }
     found
+}
+
+/// The shortest path that is the same, without looking at any disk.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match (part, parts.last()) {
+            ("" | ".", _) => {}
+            ("..", Some(&last)) if last != ".." => {
+                parts.pop();
+            }
+            ("..", None) if path.starts_with('/') => {}
+            (part, _) => parts.push(part),
+        }
+    }
+    let root = if path.starts_with('/') { "/" } else { "" };
+    format!("{root}{}", parts.join("/"))
 }
 
 fn items(value: &Value) -> impl Iterator<Item = (usize, &Value)> {
@@ -408,6 +439,20 @@ mod tests {
                 "<config>.searcher: additionalProperties \"max_trials\" not allowed",
             ]
         );
+    }
+
+    #[test]
+    fn a_storage_path_stays_inside_its_host_path() {
+        let fits = |path: &str| {
+            let storage = json!({"type": "shared_fs", "host_path": "/a/", "storage_path": path});
+            errors_of(json!({"checkpoint_storage": storage})).is_empty()
+        };
+        for path in ["b", "b/../c", "./b", "/a/b", "/a", "/b/../a/c"] {
+            assert!(fits(path), "{path}");
+        }
+        for path in ["..", "b/../../c", "/b", "/a/../b"] {
+            assert!(!fits(path), "{path}");
+        }
     }
 
     #[test]

@@ -16,6 +16,18 @@ pub(super) fn fill(submitted: Value, seed: i64) -> Value {
             }
         }
     }
+    if let Some(map) = config.as_object_mut() {
+        // Nothing reads it any more.
+        map.remove("data_layer");
+    }
+    if let Some(storage) = config.get_mut("tensorboard_storage")
+        && storage["type"] == "shared_fs"
+    {
+        merge(
+            storage,
+            json!({"propagation": "rprivate", "storage_path": null}),
+        );
+    }
     let without_searcher = config.get("searcher").is_none_or(Value::is_null);
     let name = config
         .get("searcher")

@@ -36,7 +36,10 @@ impl Submitted {
                 return Err(invalid(format!(
                     "unable to unmarshal json-formatted experiment config: json: cannot unmarshal {} into Go value of type \
                      struct {{ Version int \"json:\\\"version\\\"\" }}",
-                    check::kind(&other)
+                    match other {
+                        Value::Bool(_) => "bool",
+                        _ => check::kind(&other),
+                    }
                 )));
             }
         };

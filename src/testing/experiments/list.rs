@@ -6,6 +6,7 @@ use crate::testing::http::Response;
 use crate::testing::router::{Answer, Call};
 use crate::testing::state::State;
 use crate::testing::trials::Metric;
+use crate::testing::users::shown;
 use crate::testing::wire::{self, Pagination, database_page};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -178,7 +179,7 @@ fn compare(state: &State, key: &str, a: &Experiment, b: &Experiment, descending:
         "STATE" => turn(a.state.cmp(&b.state)),
         "NUM_TRIALS" => turn(a.trials.len().cmp(&b.trials.len())),
         "PROGRESS" => turn(state.progress_of(a).total_cmp(&state.progress_of(b))),
-        "USER" => turn(shown_name(state, a.owner).cmp(&shown_name(state, b.owner))),
+        "USER" => turn(shown_name(state, a.owner).cmp(shown_name(state, b.owner))),
         "FORKED_FROM" => nulls_last(a.forked_from.map(f64::from), b.forked_from.map(f64::from)),
         "RESOURCE_POOL" => turn(a.resource_pool().cmp(b.resource_pool())),
         "PROJECT_ID" => turn(a.project_id.cmp(&b.project_id)),
@@ -200,12 +201,8 @@ fn best_metric(state: &State, experiment: &Experiment) -> Option<f64> {
         .and_then(|(_, report)| metric.value(&report.metrics))
 }
 
-fn shown_name(state: &State, user: i32) -> String {
-    match state.users.get(user) {
-        Some(user) if user.display_name.is_empty() => user.username.clone(),
-        Some(user) => user.display_name.clone(),
-        None => String::new(),
-    }
+fn shown_name(state: &State, user: i32) -> &str {
+    state.users.get(user).map_or("", shown)
 }
 
 /// An experiment as it stands in lists.
@@ -216,7 +213,7 @@ fn row(state: &State, experiment: &Experiment, with_metric: bool) -> ExperimentO
     ExperimentOnWire {
         trial_ids: Vec::new(),
         original_config: String::new(),
-        display_name: shown_name(state, experiment.owner),
+        display_name: shown_name(state, experiment.owner).to_owned(),
         searcher_type: text(&experiment.config["searcher"]["name"]),
         searcher_metric: text(&experiment.config["searcher"]["metric"]),
         hyperparameters: experiment.config["hyperparameters"].clone(),

@@ -252,7 +252,8 @@ impl State {
     }
 
     pub(super) fn progress_of(&self, experiment: &Experiment) -> f64 {
-        if experiment.state.is_terminal() || experiment.trials.is_empty() {
+        let ended = experiment.state.is_terminal() || experiment.state == RunState::Deleting;
+        if ended || experiment.trials.is_empty() {
             return experiment.progress;
         }
         let done: f64 = self

@@ -24,7 +24,11 @@ pub(super) fn search(call: &mut Call<'_>) -> Answer {
         ));
     }
     let storage = own_storage(call.state.folder.path());
-    let config = submitted.complete(&storage, 0).map_err(as_invalid)?;
+    let config = submitted.complete(&storage, 0).map_err(|failure| {
+        // The searcher is looked at alone here.
+        let why = failure.message.replace("<config>.searcher:", "<config>:");
+        Failure::invalid(why.replacen("experiment", "searcher", 1))
+    })?;
     let count = Searcher::new(&config).left();
     Ok(Response::json(&json!({
         "summary": {
