@@ -303,14 +303,15 @@ fn delete(call: &mut Call<'_>) -> Answer {
         return Ok(Response::json(&json!({"completed": true})));
     }
     // Experiments take their time, empty projects hardly any.
-    let emptied = projects
-        .into_iter()
-        .map(|project| call.state.delete_project(project))
-        .fold(true, |all, done| all && done);
+    let mut milliseconds = 10;
+    for project in projects {
+        if !call.state.delete_project(project) {
+            milliseconds = 1500;
+        }
+    }
     if let Some(workspace) = call.state.workspaces.get_mut(id) {
         workspace.deleting = true;
     }
-    let milliseconds = if emptied { 10 } else { 1500 };
     call.state
         .after(milliseconds, Event::WorkspaceDeleted { workspace: id });
     Ok(Response::json(&json!({"completed": false})))
