@@ -25,6 +25,7 @@ pub fn answers(bytes: &[u8]) {
     fuzz_answer::<TrialMetrics>(bytes);
     fuzz_refusal(bytes);
     LogEntry::fuzz(bytes);
+    TrialMetrics::fuzz(bytes);
 }
 
 /// The content of `auth.json`.

@@ -147,6 +147,7 @@ mod progress;
 mod progress_bar;
 mod project;
 mod resource_pool;
+mod scan;
 mod session;
 mod shown;
 mod storage;

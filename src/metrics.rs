@@ -6,12 +6,14 @@ use std::iter::FusedIterator;
 use std::vec;
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::session::{JsonLines, Request, Session, route};
+use crate::scan::Scanner;
+use crate::session::{JsonLines, Request, Session, decode, invalid_line, route};
 use crate::trial::Trial;
 use crate::wire::{lenient, number, time};
 
@@ -62,6 +64,19 @@ impl TrialMetrics {
     /// ```
     pub fn metric(&self, name: &str) -> Option<f64> {
         number(self.metrics.get(name)?)
+    }
+}
+
+#[cfg(fuzzing)]
+impl TrialMetrics {
+    /// Reads a report in both ways, which agree.
+    pub(crate) fn fuzz(json: &[u8]) {
+        if let Some((scanned, rest)) = scan(json) {
+            let json = &json[..json.len() - rest.len()];
+            if let Ok(decoded) = serde_json::from_slice::<Self>(json) {
+                assert_eq!(scanned, decoded);
+            }
+        }
     }
 }
 
@@ -127,32 +142,52 @@ impl From<Report> for TrialMetrics {
 #[must_use]
 pub struct MetricReports {
     lines: Option<JsonLines>,
-    batch: vec::IntoIter<TrialMetrics>,
+    line: ReportLine,
+    /// Reports that are decoded already.
+    fetched: vec::IntoIter<TrialMetrics>,
 }
 
-/// One line of the stream.
-#[derive(Deserialize)]
-struct Batch {
-    #[serde(default, deserialize_with = "lenient")]
-    metrics: Vec<TrialMetrics>,
+impl MetricReports {
+    fn new(lines: Option<JsonLines>, fetched: Vec<TrialMetrics>) -> Self {
+        Self {
+            lines,
+            line: ReportLine::default(),
+            fetched: fetched.into_iter(),
+        }
+    }
+
+    fn next_report(&mut self) -> Result<Option<TrialMetrics>> {
+        loop {
+            if let Some(report) = self.fetched.next() {
+                return Ok(Some(report));
+            }
+            let Some(lines) = &mut self.lines else {
+                return Ok(None);
+            };
+            let report = self.line.next().map_err(|error| lines.explain(error))?;
+            if report.is_some() {
+                return Ok(report);
+            }
+            let Some(line) = lines.next_line()? else {
+                return Ok(None);
+            };
+            if !self.line.open(line) {
+                let reports = decode::<Reports>(line).map_err(|error| lines.explain(error))?;
+                self.fetched = reports.metrics.into_iter();
+            }
+        }
+    }
 }
 
 impl Iterator for MetricReports {
     type Item = Result<TrialMetrics>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(report) = self.batch.next() {
-                return Some(Ok(report));
-            }
-            match self.lines.as_mut()?.next_result::<Batch>() {
-                Some(Ok(batch)) => self.batch = batch.metrics.into_iter(),
-                other => {
-                    self.lines = None;
-                    return other.and_then(Result::err).map(Err);
-                }
-            }
+        let item = self.next_report().transpose();
+        if !matches!(item, Some(Ok(_))) {
+            self.lines = None;
         }
+        item
     }
 }
 
@@ -161,9 +196,97 @@ impl FusedIterator for MetricReports {}
 impl fmt::Debug for MetricReports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MetricReports")
-            .field("fetched", &self.batch.len())
+            .field("fetched", &self.fetched.len())
             .finish_non_exhaustive()
     }
+}
+
+/// What a line of the stream holds.
+#[derive(Deserialize)]
+struct Reports {
+    #[serde(default, deserialize_with = "lenient")]
+    metrics: Vec<TrialMetrics>,
+}
+
+/// What masters write before and behind the reports of a line.
+const AROUND_REPORTS: [&[u8]; 2] = [b"{\"result\":{\"metrics\":[", b"]}}"];
+
+/// A line as masters write it. Its reports, of which there may be a thousand, are decoded one by one as they are wanted.
+#[derive(Default)]
+struct ReportLine {
+    line: Vec<u8>,
+    /// Where the next report begins, if there is one.
+    next: Option<usize>,
+}
+
+impl ReportLine {
+    /// Takes a line in. False if it is written otherwise.
+    fn open(&mut self, line: &[u8]) -> bool {
+        let [before, behind] = AROUND_REPORTS;
+        let reports = line
+            .strip_prefix(before)
+            .and_then(|rest| rest.strip_suffix(behind));
+        if reports.is_none_or(<[u8]>::is_empty) {
+            return false;
+        }
+        self.line.clear();
+        self.line.extend_from_slice(line);
+        self.next = Some(before.len());
+        true
+    }
+
+    fn next(&mut self) -> Result<Option<TrialMetrics>> {
+        let Some(at) = self.next.take() else {
+            return Ok(None);
+        };
+        let (report, rest) = match scan(&self.line[at..]) {
+            Some((report, rest)) => (Some(report), rest),
+            None => {
+                let rest = &self.line[at..];
+                let mut values = serde_json::Deserializer::from_slice(rest).into_iter();
+                let report = values.next().transpose();
+                let report = report.map_err(|error| invalid_line(&self.line, &error))?;
+                (report, &rest[values.byte_offset()..])
+            }
+        };
+        if rest.starts_with(b",") {
+            self.next = Some(self.line.len() - rest.len() + 1);
+        } else if rest != AROUND_REPORTS[1] {
+            // Either it says more than is known here, or it is no JSON.
+            decode::<IgnoredAny>(&self.line)?;
+        }
+        Ok(report)
+    }
+}
+
+/// Reads a report as masters write it, and gives what follows. `None` for any other.
+fn scan(json: &[u8]) -> Option<(TrialMetrics, &[u8])> {
+    let mut report = Scanner::new(json);
+    let trial_id = report.integer(b"\"trialId\":")?;
+    let end_time = report.string(b"\"endTime\":\"")?;
+    report.enter(b"\"metrics\":")?;
+    let metrics = match report.value(b"\"avg_metrics\":") {
+        Some(metrics) => metrics,
+        None => report.value(b"\"validation_metrics\":")?,
+    };
+    report.pass(b"\"batch_metrics\":null");
+    report.leave()?;
+    let steps_completed = report.integer(b"\"totalBatches\":")?;
+    report.pass(b"\"archived\":false");
+    report.integer(b"\"id\":");
+    let trial_run_id = report.integer(b"\"trialRunId\":")?;
+    let group = report.string(b"\"group\":\"")?;
+    report.leave()?;
+    let found = TrialMetrics {
+        trial_id,
+        trial_run_id,
+        steps_completed,
+        end_time: Some(end_time.plain()?.parse().ok()?),
+        group: group.plain()?.to_owned(),
+        metrics,
+        batch_metrics: None,
+    };
+    Some((found, report.rest()))
 }
 
 /// The reports of some trials to a group.
@@ -184,10 +307,7 @@ pub(crate) fn of_trials(
         .query_each("trialIds", &ids)
         .query("group", group)
         .stream()?;
-    Ok(MetricReports {
-        lines: Some(lines),
-        batch: Vec::new().into_iter(),
-    })
+    Ok(MetricReports::new(Some(lines), Vec::new()))
 }
 
 /// The reports that were made about a checkpoint, or a version of a model, by the request without its query.
@@ -196,10 +316,7 @@ pub(crate) fn of_source(request: Request, group: Option<&str>) -> Result<MetricR
         .query("trialSourceInfoType", "TRIAL_SOURCE_INFO_TYPE_INFERENCE")
         .query_some("metricGroup", group)
         .fetch_field("metrics")?;
-    Ok(MetricReports {
-        lines: None,
-        batch: reports.unwrap_or_default().into_iter(),
-    })
+    Ok(MetricReports::new(None, reports.unwrap_or_default()))
 }
 
 /// Some trials, in words.
@@ -300,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_keeps_its_fraction_of_a_second() {
+    fn a_foundkeeps_its_fraction_of_a_second() {
         let at = report(json!({})).end_time.unwrap();
         assert_eq!(at.to_string(), "2026-11-23T20:20:20.13Z");
     }
@@ -311,5 +428,66 @@ mod tests {
         assert!(report.metric("nan").unwrap().is_nan());
         assert_eq!((report.metric("word"), report.metric("deep")), (None, None));
         assert_eq!(report.metrics["deep"], json!({"a": 1}));
+    }
+
+    #[test]
+    fn a_report_is_read_alike_however_it_is_written() {
+        let training = r#"{"trialId":7,"endTime":"2026-11-23T20:10:34.387Z","metrics":{"avg_metrics":{"loss":6.729757263632097,"n":1,"nan":"NaN"},"batch_metrics":null},"totalBatches":1,"archived":false,"id":20,"trialRunId":2,"group":"training"}"#;
+        let validation = r#"{"trialId":8,"endTime":"2026-11-23T20:10:34.278Z","metrics":{"validation_metrics":{"deep":{"a":[1]}}},"totalBatches":-1,"archived":false,"id":19,"trialRunId":1,"group":"validation"}"#;
+        for usual in [training, validation] {
+            let text = format!("{usual},{{");
+            let (report, rest) = scan(text.as_bytes()).unwrap();
+            assert_eq!(rest, b",{");
+            assert_eq!(report, serde_json::from_str(usual).unwrap());
+        }
+        for (part, other) in [
+            ("\"batch_metrics\":null", "\"batch_metrics\":[{\"b\":1}]"),
+            ("\"trialId\":", "\"trialId\": "),
+            (
+                "\"group\":\"training\"",
+                "\"group\":\"tr\\u0061ining\",\"new\":[]",
+            ),
+            ("\"archived\":false,", ""),
+        ] {
+            let mut line = ReportLine::default();
+            let reports = format!("{},{training}", training.replace(part, other));
+            assert!(line.open(format!("{{\"result\":{{\"metrics\":[{reports}]}}}}").as_bytes()));
+            let mut first = line.next().unwrap().unwrap();
+            first.batch_metrics = None;
+            assert_eq!(Some(first), line.next().unwrap(), "{other}");
+            assert_eq!(line.next().unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_json_is_an_error_where_that_shows() {
+        let report = r#"{"trialId":7}"#;
+        for (reports, good) in [
+            ("7", 0),
+            (",", 0),
+            ("{]", 0),
+            ("{}{}", 0),
+            ("{},", 1),
+            ("{},7", 1),
+            ("{}],\"x\":[7", 1),
+            ("{}],\"x\":[,", 0),
+        ] {
+            let reports = reports.replace("{}", report);
+            let mut line = ReportLine::default();
+            assert!(line.open(format!("{{\"result\":{{\"metrics\":[{reports}]}}}}").as_bytes()));
+            for _ in 0..good {
+                assert_eq!(line.next().unwrap().unwrap().trial_id, 7, "{reports}");
+            }
+            let is_more = reports.contains('x') && good == 1;
+            assert_eq!(line.next().is_ok(), is_more, "{reports}");
+        }
+        for other in [
+            "{\"result\":{\"metrics\":[]}}",
+            "{\"result\":{\"metrics\":[{}",
+            "{}",
+            "",
+        ] {
+            assert!(!ReportLine::default().open(other.as_bytes()), "{other}");
+        }
     }
 }

@@ -3,10 +3,13 @@
 //! Masters of other versions leave fields out, send `null`, write 64-bit integers as strings and know states that this release
 //! does not. None of that may fail a list, so every field goes through [`lenient`] and every state keeps words it does not know.
 
-use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, Error as _};
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result as CrateResult};
 
@@ -43,7 +46,12 @@ impl Compact for Vec<String> {
 
 impl Compact for Map<String, Value> {
     fn compact(&mut self) {
-        self.values_mut().for_each(Compact::compact);
+        let mut exact = Self::with_capacity(self.len());
+        for (key, mut value) in std::mem::take(self) {
+            value.compact();
+            exact.insert(key, value);
+        }
+        *self = exact;
     }
 }
 
@@ -95,11 +103,35 @@ impl<'de> Deserialize<'de> for Count {
 /// A time that may be missing, `null`, or empty.
 pub(crate) fn time<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Option<jiff::Timestamp>, D::Error> {
-    match Option::<String>::deserialize(deserializer)?.as_deref() {
-        None | Some("") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(D::Error::custom),
+) -> Result<Option<Timestamp>, D::Error> {
+    struct Time;
+    impl<'de> Visitor<'de> for Time {
+        type Value = Option<Timestamp>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a time")
+        }
+
+        fn visit_none<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, there: D) -> Result<Self::Value, D::Error> {
+            there.deserialize_str(self)
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            match text {
+                "" => Ok(None),
+                text => text.parse().map(Some).map_err(E::custom),
+            }
+        }
     }
+    deserializer.deserialize_option(Time)
 }
 
 /// A number in a metric, with the words that stand for what JSON cannot say.

@@ -238,7 +238,7 @@ impl Checkpoint {
         let doing = format!("remove metadata from checkpoint {}", self.uuid);
         self.edit_metadata(doing, |metadata| {
             for key in keys {
-                metadata.remove(key.as_ref());
+                metadata.shift_remove(key.as_ref());
             }
         })
     }

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use memchr::memchr2;
 use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use super::LogLevel;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::scan::{Raw, Scanner};
 use crate::session::decode;
 
 /// One entry of a trial's log.
@@ -28,12 +28,14 @@ use crate::session::decode;
 /// }
 /// # Ok::<(), determined::Error>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LogEntry {
-    /// The texts, one after another.
-    texts: Box<str>,
-    /// Where in there each text stands, from and to; nowhere if it is unknown.
-    places: [Option<(u32, u32)>; TEXTS],
+    /// The texts, one right after the other in the order of [`Text`].
+    texts: String,
+    /// Where in there each of them ends.
+    ends: [u32; TEXTS],
+    /// A bit for each of them that is known.
+    known: u16,
     rank_id: Option<i32>,
 }
 
@@ -53,39 +55,40 @@ enum Text {
 
 const TEXTS: usize = 9;
 
-impl Text {
-    const ALL: [(Self, &str); TEXTS] = [
-        (Self::Id, "id"),
-        (Self::Timestamp, "timestamp"),
-        (Self::Message, "message"),
-        (Self::Level, "level"),
-        (Self::AgentId, "agentId"),
-        (Self::ContainerId, "containerId"),
-        (Self::Log, "log"),
-        (Self::Source, "source"),
-        (Self::Stdtype, "stdtype"),
-    ];
-
-    fn named(name: &[u8]) -> Option<Self> {
-        Some(match name {
-            b"id" => Self::Id,
-            b"timestamp" => Self::Timestamp,
-            b"message" => Self::Message,
-            b"level" => Self::Level,
-            b"agentId" => Self::AgentId,
-            b"containerId" => Self::ContainerId,
-            b"log" => Self::Log,
-            b"source" => Self::Source,
-            b"stdtype" => Self::Stdtype,
-            _ => return None,
-        })
-    }
+/// An entry as a JSON library finds it in a line.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    timestamp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    level: Option<&'a RawValue>,
+    #[serde(borrow)]
+    agent_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    container_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    log: Option<&'a RawValue>,
+    #[serde(borrow)]
+    source: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stdtype: Option<&'a RawValue>,
+    #[serde(borrow)]
+    rank_id: Option<&'a RawValue>,
 }
 
 impl LogEntry {
     fn text(&self, text: Text) -> Option<&str> {
-        let (from, to) = self.places[text as usize]?;
-        self.texts.get(from as usize..to as usize)
+        let n = text as usize;
+        if self.known & 1 << n == 0 {
+            return None;
+        }
+        let from = n.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.texts.get(from as usize..self.ends[n] as usize)
     }
 
     /// The master's id of the entry. Ids can be compared, but have no order.
@@ -138,91 +141,91 @@ impl LogEntry {
         self.text(Text::Message).unwrap_or_default()
     }
 
-    /// What is in a line of the stream. `scratch` is only there to be used again.
-    pub(super) fn read(line: &[u8], scratch: &mut Vec<u8>) -> Result<Self> {
-        match Self::scan(line, scratch) {
+    /// What is in a line of the stream.
+    pub(super) fn read(line: &[u8]) -> Result<Self> {
+        match Self::scan(line) {
             Some(entry) => Ok(entry),
             None => Self::decode(line),
         }
     }
 
     /// Reads a line as masters write it. `None` for any other.
-    fn scan(line: &[u8], scratch: &mut Vec<u8>) -> Option<Self> {
-        let mut scanner = Scanner { line, at: 0 };
-        let mut places = [None; TEXTS];
-        let mut rank_id = None;
-        scratch.clear();
-        scanner.eat(b'{')?;
-        if scanner.key()? != b"result" {
+    fn scan(line: &[u8]) -> Option<Self> {
+        let mut scanner = Scanner::new(line);
+        scanner.enter(b"\"result\":")?;
+        let id = scanner.string(b"\"id\":\"");
+        let timestamp = scanner.string(b"\"timestamp\":\"");
+        let message = scanner.string(b"\"message\":\"");
+        let level = scanner.string(b"\"level\":\"");
+        scanner.integer(b"\"trialId\":");
+        let agent_id = scanner.string(b"\"agentId\":\"");
+        let container_id = scanner.string(b"\"containerId\":\"");
+        let rank_id = scanner.integer(b"\"rankId\":");
+        let log = scanner.string(b"\"log\":\"");
+        let source = scanner.string(b"\"source\":\"");
+        let stdtype = scanner.string(b"\"stdtype\":\"");
+        if scanner.rest() != b"}}" {
             return None;
         }
-        scanner.eat(b'{')?;
-        loop {
-            let key = scanner.key()?;
-            match (Text::named(key), scanner.peek()?) {
-                (Some(text), b'"') => {
-                    let from = scratch.len();
-                    scanner.string(scratch)?;
-                    places[text as usize] = Some((place(from)?, place(scratch.len())?));
-                }
-                (None, first) if key != b"rankId" || first == b'n' => scanner.skip()?,
-                (None, _) => rank_id = Some(scanner.integer()?),
-                (Some(_), b'n') => scanner.skip()?,
-                (Some(_), _) => return None,
-            }
-            match scanner.next()? {
-                b',' => {}
-                b'}' => break,
-                _ => return None,
-            }
-        }
-        scanner.eat(b'}')?;
-        if scanner.at != line.len() {
-            return None;
-        }
-        Some(Self {
-            texts: std::str::from_utf8(scratch).ok()?.into(),
-            places,
-            rank_id,
-        })
+        let texts = [
+            id,
+            timestamp,
+            message,
+            level,
+            agent_id,
+            container_id,
+            log,
+            source,
+            stdtype,
+        ];
+        Self::from_texts(&texts, rank_id)
     }
 
     /// Reads any line that is JSON, or says what is wrong with it. Bytes that are no UTF-8 are replaced: a program may print anything.
     fn decode(line: &[u8]) -> Result<Self> {
         let line = String::from_utf8_lossy(line);
-        let fields: Map<String, Value> = decode(line.as_bytes())?;
-        let mut texts = String::new();
-        let mut places = [None; TEXTS];
-        for (text, name) in Text::ALL {
-            let from = texts.len();
-            match fields.get(name) {
-                Some(Value::String(words)) => texts += words,
-                Some(Value::Number(number)) => texts += &number.to_string(),
-                _ => continue,
+        let fields: Fields<'_> = decode(line.as_bytes())?;
+        let rank_id = fields.rank_id.and_then(|id| id.get().parse().ok());
+        let texts = [
+            fields.id,
+            fields.timestamp,
+            fields.message,
+            fields.level,
+            fields.agent_id,
+            fields.container_id,
+            fields.log,
+            fields.source,
+            fields.stdtype,
+        ];
+        let texts = texts.map(|value| Raw::of(value?.get()));
+        Self::from_texts(&texts, rank_id).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidResponse,
+                "a line of the stream holds no entry of a log",
+            )
+        })
+    }
+
+    fn from_texts(texts: &[Option<Raw<'_>>; TEXTS], rank_id: Option<i32>) -> Option<Self> {
+        let length = texts.iter().flatten().map(|raw| raw.len()).sum();
+        let mut bytes = Vec::with_capacity(length);
+        let (mut ends, mut known) = ([0; TEXTS], 0);
+        for (n, raw) in texts.iter().enumerate() {
+            if let Some(raw) = raw {
+                raw.write(&mut bytes)?;
+                known |= 1 << n;
             }
-            places[text as usize] = place(from).zip(place(texts.len()));
+            ends[n] = bytes.len().try_into().ok()?;
         }
-        let rank_id = fields.get("rankId").and_then(Value::as_i64);
-        Ok(Self {
-            texts: texts.into(),
-            places,
-            rank_id: rank_id.and_then(|id| id.try_into().ok()),
+        let texts = String::from_utf8(bytes).ok()?;
+        Some(Self {
+            texts,
+            ends,
+            known,
+            rank_id,
         })
     }
 }
-
-fn place(at: usize) -> Option<u32> {
-    at.try_into().ok()
-}
-
-impl PartialEq for LogEntry {
-    fn eq(&self, other: &Self) -> bool {
-        let same = |(text, _): (Text, &str)| self.text(text) == other.text(text);
-        self.rank_id == other.rank_id && Text::ALL.into_iter().all(same)
-    }
-}
-
-impl Eq for LogEntry {}
 
 impl fmt::Display for LogEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -232,13 +235,18 @@ impl fmt::Display for LogEntry {
 
 impl fmt::Debug for LogEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("LogEntry");
-        for (text, name) in Text::ALL {
-            if let Some(words) = self.text(text) {
-                out.field(name, &words);
-            }
-        }
-        out.field("rankId", &self.rank_id).finish()
+        f.debug_struct("LogEntry")
+            .field("id", &self.id())
+            .field("timestamp", &self.text(Text::Timestamp))
+            .field("level", &self.text(Text::Level))
+            .field("rank_id", &self.rank_id())
+            .field("container_id", &self.container_id())
+            .field("agent_id", &self.agent_id())
+            .field("source", &self.source())
+            .field("stdtype", &self.stdtype())
+            .field("log", &self.log())
+            .field("message", &self.message())
+            .finish()
     }
 }
 
@@ -259,148 +267,11 @@ impl Serialize for LogEntry {
     }
 }
 
-/// Walks over a line of JSON. Every step gives `None` where it finds anything unusual.
-struct Scanner<'a> {
-    line: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Scanner<'a> {
-    /// The next byte that is not white space, which is left there.
-    fn peek(&mut self) -> Option<u8> {
-        loop {
-            match *self.line.get(self.at)? {
-                b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
-                byte => return Some(byte),
-            }
-        }
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn eat(&mut self, byte: u8) -> Option<()> {
-        (self.next()? == byte).then_some(())
-    }
-
-    /// A key and its colon.
-    fn key(&mut self) -> Option<&'a [u8]> {
-        self.eat(b'"')?;
-        let rest = &self.line[self.at..];
-        let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-        if rest[end] == b'\\' {
-            return None;
-        }
-        self.at += end + 1;
-        self.eat(b':')?;
-        Some(&rest[..end])
-    }
-
-    /// A string, whose text goes to `out`.
-    fn string(&mut self, out: &mut Vec<u8>) -> Option<()> {
-        self.eat(b'"')?;
-        loop {
-            let rest = &self.line[self.at..];
-            let end = memchr2(b'"', b'\\', rest)?;
-            out.extend_from_slice(&rest[..end]);
-            self.at += end + 1;
-            if rest[end] == b'"' {
-                return Some(());
-            }
-            self.escape(out)?;
-        }
-    }
-
-    /// What follows a backslash.
-    fn escape(&mut self, out: &mut Vec<u8>) -> Option<()> {
-        let byte = *self.line.get(self.at)?;
-        self.at += 1;
-        let plain = match byte {
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'r' => b'\r',
-            b'b' => 8,
-            b'f' => 12,
-            b'"' | b'\\' | b'/' => byte,
-            b'u' => {
-                let first = self.hex()?;
-                let units = if (0xD800..0xDC00).contains(&first) {
-                    if self.line.get(self.at..self.at + 2)? != b"\\u" {
-                        return None;
-                    }
-                    self.at += 2;
-                    [first, self.hex()?]
-                } else {
-                    [first, 0]
-                };
-                let used = if units[1] == 0 { 1 } else { 2 };
-                let letter = char::decode_utf16(units.into_iter().take(used))
-                    .next()?
-                    .ok()?;
-                out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
-                return Some(());
-            }
-            _ => return None,
-        };
-        out.push(plain);
-        Some(())
-    }
-
-    fn hex(&mut self) -> Option<u16> {
-        let digits = self.line.get(self.at..self.at + 4)?;
-        self.at += 4;
-        digits.iter().try_fold(0, |sum, digit| {
-            let digit = char::from(*digit).to_digit(16)?;
-            Some(sum << 4 | u16::try_from(digit).ok()?)
-        })
-    }
-
-    fn integer(&mut self) -> Option<i32> {
-        self.peek()?;
-        std::str::from_utf8(self.word()).ok()?.parse().ok()
-    }
-
-    /// Passes over a string, a number or a word.
-    fn skip(&mut self) -> Option<()> {
-        if self.peek()? != b'"' {
-            let word = self.word();
-            let is_known = matches!(word, b"null" | b"true" | b"false");
-            let is_number = word.first()?.is_ascii_digit() || word[0] == b'-';
-            return (is_known || is_number).then_some(());
-        }
-        self.at += 1;
-        loop {
-            let rest = &self.line[self.at..];
-            let end = memchr2(b'"', b'\\', rest)?;
-            self.at += end + 1;
-            if rest[end] == b'"' {
-                return Some(());
-            }
-            self.at += 1;
-            self.line.get(self.at)?;
-        }
-    }
-
-    /// The bytes up to whatever ends a number or a word.
-    fn word(&mut self) -> &'a [u8] {
-        let rest = &self.line[self.at..];
-        let end = rest
-            .iter()
-            .position(|byte| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'+' | b'.' | b'E'))
-            .unwrap_or(rest.len());
-        self.at += end;
-        &rest[..end]
-    }
-}
-
 impl LogEntry {
     /// Reads a line in both ways, which agree.
     #[cfg(fuzzing)]
     pub(crate) fn fuzz(line: &[u8]) {
-        let scanned = Self::scan(line, &mut Vec::new());
+        let scanned = Self::scan(line);
         if let (Some(scanned), Ok(decoded)) = (scanned, Self::decode(line)) {
             assert_eq!(scanned, decoded);
         }
@@ -412,17 +283,17 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     fn read(line: &str) -> Result<LogEntry> {
-        LogEntry::read(line.as_bytes(), &mut Vec::new())
+        LogEntry::read(line.as_bytes())
     }
 
     const LINE: &str = r#"{"result":{"id":"650","timestamp":"2026-11-23T20:20:20.116945Z","message":"[2026-11-23T20:20:20.116945Z] cf125970 [rank=3] || INFO: plain line 1\n","level":"LOG_LEVEL_INFO","trialId":19,"agentId":"agent-a","containerId":"cf125970-0ac7","rankId":3,"log":"plain line 1\n","source":"task","stdtype":"stdout"}}"#;
 
     #[test]
     fn every_field_is_read_and_the_line_is_printed_as_it_was() {
-        let entry = LogEntry::scan(LINE.as_bytes(), &mut Vec::new()).unwrap();
+        let entry = LogEntry::scan(LINE.as_bytes()).unwrap();
         assert_eq!(entry, LogEntry::decode(LINE.as_bytes()).unwrap());
         assert_eq!(entry.id(), Some("650"));
         assert_eq!(
@@ -461,7 +332,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_replaced() {
         let line = b"{\"result\":{\"log\":\"a\xffb\"}}";
-        let entry = LogEntry::read(line, &mut Vec::new()).unwrap();
+        let entry = LogEntry::read(line).unwrap();
         assert_eq!(entry.log(), "a\u{fffd}b");
     }
 
@@ -492,18 +363,66 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_line_is_read_however_it_is_written() {
+        let usual = LogEntry::scan(LINE.as_bytes()).unwrap();
+        let spaced = LINE.replace("\":", "\" : ").replace(",\"", " ,\n\"");
+        let turned = r#"{"result":{"stdtype":"stdout","log":"plain line 1\n","#.to_owned()
+            + LINE["{\"result\":{".len()..]
+                .split("\"log\"")
+                .next()
+                .unwrap()
+            + r#""source":"task","new":[{"log":"no"}]}}"#;
+        for line in [spaced, turned] {
+            assert!(LogEntry::scan(line.as_bytes()).is_none(), "{line}");
+            assert_eq!(read(&line).unwrap(), usual, "{line}");
+        }
+    }
+
+    #[test]
+    fn half_a_letter_is_replaced() {
+        for (log, text) in [
+            (r"a\ud83d", "a\u{fffd}"),
+            (r"\ud83dx\ude00", "\u{fffd}x\u{fffd}"),
+            (r"\ud83d\ud83d\ude00", "\u{fffd}😀"),
+            (r"\ud83d\n", "\u{fffd}\n"),
+        ] {
+            let line = format!(r#"{{"result":{{"log":"{log}"}}}}"#);
+            assert_eq!(
+                LogEntry::scan(line.as_bytes()).unwrap().log(),
+                text,
+                "{log}"
+            );
+            assert_eq!(read(&line.replace(":", ": ")).unwrap().log(), text, "{log}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn scanning_reads_what_a_json_library_writes(
-            log in any::<String>(), id in any::<Option<String>>(), rank in any::<Option<i32>>()
+        fn what_a_json_library_writes_is_read_fast_and_slowly_alike(
+            texts in prop::array::uniform9(any::<Option<String>>()), rank in any::<Option<i32>>(), trial in any::<i32>()
         ) {
-            let line = json!({"result": {"log": log, "id": id, "rankId": rank, "trialId": 7}}).to_string();
-            let entry = LogEntry::scan(line.as_bytes(), &mut Vec::new()).unwrap();
-            prop_assert_eq!(entry.log(), log);
-            prop_assert_eq!(entry.id(), id.as_deref());
+            let keys = ["id", "timestamp", "message", "level", "agentId", "containerId", "log", "source", "stdtype"];
+            let mut result = Map::new();
+            for (n, (key, text)) in keys.iter().zip(&texts).enumerate() {
+                if let Some(text) = text {
+                    result.insert((*key).to_owned(), json!(text));
+                }
+                match n {
+                    3 => { result.insert("trialId".to_owned(), json!(trial)); }
+                    5 if rank.is_some() => { result.insert("rankId".to_owned(), json!(rank)); }
+                    _ => {}
+                }
+            }
+            let line = json!({"result": result}).to_string();
+            let entry = LogEntry::scan(line.as_bytes()).unwrap();
+            prop_assert_eq!(&entry, &LogEntry::decode(line.as_bytes()).unwrap());
             prop_assert_eq!(entry.rank_id(), rank);
+            let read = [entry.id(), entry.text(Text::Timestamp), entry.text(Text::Message), entry.text(Text::Level), entry.agent_id(),
+                entry.container_id(), entry.text(Text::Log), entry.source(), entry.stdtype()];
+            prop_assert_eq!(read, texts.each_ref().map(Option::as_deref));
         }
     }
 }

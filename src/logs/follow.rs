@@ -146,9 +146,9 @@ impl Follow {
     }
 
     /// The next entry that was not given out before; `None` when the trial has ended.
-    pub(super) fn next(&mut self, scratch: &mut Vec<u8>) -> Result<Option<LogEntry>> {
+    pub(super) fn next(&mut self) -> Result<Option<LogEntry>> {
         loop {
-            match next(&mut self.lines, scratch) {
+            match next(&mut self.lines) {
                 Ok(Some(entry)) => {
                     let is_known = match &mut self.repeated {
                         Some(repeated) => self.past.holds(repeated, &entry),

@@ -314,7 +314,6 @@ pub struct LogEntries {
     options: LogOptions,
     /// How many entries are still wanted.
     left: Option<u32>,
-    scratch: Vec<u8>,
 }
 
 enum Source {
@@ -399,19 +398,17 @@ impl Trial {
             source,
             options,
             left,
-            scratch: Vec::new(),
         })
     }
 
     /// The last entries, oldest first.
     fn tail(&self, all: Request, options: &LogOptions, count: u32) -> Result<Vec<LogEntry>> {
         let count = count as usize;
-        let mut scratch = Vec::new();
         let mut last = VecDeque::new();
         if self.task_ids.len() > 1 {
             // Masters turn each task's log around, but not the order of the tasks.
             let mut lines = all.stream()?;
-            while let Some(entry) = next(&mut lines, &mut scratch)? {
+            while let Some(entry) = next(&mut lines)? {
                 if options.wants(&entry) {
                     last.push_back(entry);
                     if last.len() > count {
@@ -427,7 +424,7 @@ impl Trial {
             .query("orderBy", OrderBy::Descending.wire());
         let mut lines = newest_first.stream()?;
         while last.len() < count
-            && let Some(entry) = next(&mut lines, &mut scratch)?
+            && let Some(entry) = next(&mut lines)?
         {
             if options.wants(&entry) {
                 last.push_front(entry);
@@ -438,10 +435,10 @@ impl Trial {
 }
 
 /// The entry in the next line of a stream.
-fn next(lines: &mut JsonLines, scratch: &mut Vec<u8>) -> Result<Option<LogEntry>> {
+fn next(lines: &mut JsonLines) -> Result<Option<LogEntry>> {
     let read = match lines.next_line()? {
         None => return Ok(None),
-        Some(line) => LogEntry::read(line, scratch),
+        Some(line) => LogEntry::read(line),
     };
     read.map(Some).map_err(|error| lines.explain(error))
 }
@@ -452,8 +449,8 @@ impl LogEntries {
             let entry = match &mut self.source {
                 Source::Done => return Ok(None),
                 Source::Fetched(entries) => return Ok(entries.next()),
-                Source::Stream(lines) => next(lines, &mut self.scratch)?,
-                Source::Follow(follow) => follow.next(&mut self.scratch)?,
+                Source::Stream(lines) => next(lines)?,
+                Source::Follow(follow) => follow.next()?,
             };
             let Some(entry) = entry else {
                 return Ok(None);

@@ -298,7 +298,7 @@ impl Model {
         let doing = format!("remove metadata from model {:?}", self.name);
         self.edit_metadata(doing, |metadata| {
             for key in keys {
-                metadata.remove(key.as_ref());
+                metadata.shift_remove(key.as_ref());
             }
         })
     }

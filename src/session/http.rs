@@ -29,6 +29,8 @@ use super::tls;
 use crate::cancel::{CancelToken, cancelled};
 use crate::error::{Error, ErrorKind};
 
+/// A server's word is taken for the length of an answer up to here.
+const MOST_ROOM: usize = 1 << 20;
 /// When a silent connection is probed, how often, and how many probes may go unanswered.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 4);
 /// The settings of a client's connections.
@@ -257,7 +259,9 @@ impl Answer {
 
     /// The body up to `limit` bytes; the rest, if any, is left unread.
     pub(crate) fn read_up_to(&mut self, limit: u64) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
+        let announced = self.header("content-length");
+        let announced = announced.and_then(|length| length.parse().ok());
+        let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(MOST_ROOM));
         match self.take(limit).read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
             Err(error) => Err(read_error(error)),

@@ -4,8 +4,6 @@ use std::io::Read;
 
 use memchr::memchr;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use super::http::{Answer, read_error};
 use super::refusal::stream_refusal;
@@ -30,10 +28,8 @@ pub(crate) struct JsonLines {
 
 /// A line is a result or an error.
 #[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default)]
-    result: Option<&'a RawValue>,
-    #[serde(default)]
+struct Envelope<T> {
+    result: Option<T>,
     error: Option<serde_json::Value>,
 }
 
@@ -65,16 +61,6 @@ impl JsonLines {
                 return Ok(Some(self.block[line].trim_ascii()));
             }
         }
-    }
-
-    /// What the next line holds.
-    pub(crate) fn next_result<T: DeserializeOwned>(&mut self) -> Option<Result<T>> {
-        let decoded = match self.next_line() {
-            Ok(None) => return None,
-            Ok(Some(line)) => decode(line),
-            Err(error) => Err(error),
-        };
-        Some(decoded.map_err(|error| self.request.explain(error)))
     }
 
     /// An error if nothing came and the answer does not say that it is JSON: that is a gateway's empty page, and not an empty log.
@@ -145,18 +131,13 @@ impl JsonLines {
 }
 
 /// The result in a line of a stream, or the error that the line tells of.
-pub(crate) fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
-    let envelope: Envelope<'_> =
+pub(crate) fn decode<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T> {
+    let envelope: Envelope<T> =
         serde_json::from_slice(line).map_err(|error| invalid_line(line, &error))?;
-    match envelope {
-        Envelope {
-            error: Some(error), ..
-        } => Err(stream_refusal(&error)),
-        Envelope {
-            result: Some(result),
-            ..
-        } => serde_json::from_str(result.get()).map_err(|error| invalid_line(line, &error)),
-        _ => Err(Error::new(
+    match (envelope.error, envelope.result) {
+        (Some(error), _) => Err(stream_refusal(&error)),
+        (None, Some(result)) => Ok(result),
+        (None, None) => Err(Error::new(
             ErrorKind::InvalidResponse,
             "a line of the stream has neither a result nor an error",
         )),
@@ -164,7 +145,7 @@ pub(crate) fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
 }
 
 /// A line that ends too early was cut off; any other is not a master's.
-fn invalid_line(line: &[u8], error: &serde_json::Error) -> Error {
+pub(crate) fn invalid_line(line: &[u8], error: &serde_json::Error) -> Error {
     if error.is_eof() {
         return Error::new(
             ErrorKind::Connection,

@@ -6,6 +6,7 @@
 mod certificates;
 mod dial;
 pub(crate) mod environment;
+mod fields;
 mod http;
 mod json_lines;
 mod login;
@@ -38,7 +39,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 pub(crate) use self::http::Failure;
 pub(crate) use self::http::{Answer, Http, Method, Outgoing, Patience, Payload, read_error};
-pub(crate) use self::json_lines::{JsonLines, decode};
+pub(crate) use self::json_lines::{JsonLines, decode, invalid_line};
 pub use self::login::LoginOptions;
 pub(crate) use self::master_url::MasterUrl;
 pub use self::pages::Pages;

@@ -1,20 +1,18 @@
 //! One call to the master: what it sends, and what is made of the answer.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Read;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use serde::de::{DeserializeOwned, Error as _};
-use serde_json::value::RawValue;
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 
 use super::Session;
+use super::fields::Fields;
 use super::http::{Answer, Method, Patience, Payload};
 use super::json_lines::JsonLines;
 use super::pages::Pagination;
-use super::refusal::message;
 use crate::error::{Error, ErrorKind, Result};
 
 /// All bytes but the unreserved ones, so that a value never leaves its place in a URL.
@@ -155,7 +153,7 @@ impl Request {
     /// Sends the call; what it answers does not matter as long as it succeeds.
     pub(crate) fn send(self) -> Result<()> {
         let bytes = self.read_whole()?;
-        fields(&bytes)
+        Fields::<IgnoredAny>::read(&bytes, "")
             .map(|_| ())
             .map_err(|error| self.not_json(&bytes, &error))
     }
@@ -242,48 +240,23 @@ fn whole(mut answer: Answer) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The fields of a JSON object. One that tells of an error is not what a success has: something between here and the master made it.
-fn fields(bytes: &[u8]) -> serde_json::Result<BTreeMap<Cow<'_, str>, &RawValue>> {
-    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(bytes)?;
-    match fields.get("error").map(|error| error.get()) {
-        None | Some("null") => Ok(fields),
-        Some(_) => {
-            let said = message(bytes).unwrap_or_default();
-            Err(serde_json::Error::custom(format!(
-                "it tells of an error: {said:?}"
-            )))
-        }
-    }
-}
-
 /// What stands under `key` in a JSON object.
 fn field<T: DeserializeOwned>(bytes: &[u8], key: &str) -> serde_json::Result<T> {
-    match fields(bytes)?.remove(key) {
-        Some(value) => serde_json::from_str(value.get()),
-        None => Err(serde_json::Error::custom(format!(
-            "there is no {key:?} in it"
-        ))),
-    }
+    Fields::read(bytes, key)?.value.ok_or_else(|| missing(key))
 }
 
 /// The objects under `key` in an answer, and where they stand.
 fn page<T: DeserializeOwned>(bytes: &[u8], key: &str) -> serde_json::Result<(Vec<T>, Pagination)> {
-    let mut fields = fields(bytes)?;
-    let (items, place) = (fields.remove(key), fields.remove("pagination"));
-    if items.is_none() && place.is_none() {
-        return Err(serde_json::Error::custom(format!(
-            "there is no {key:?} in it"
-        )));
+    let fields: Fields<Option<Vec<T>>> = Fields::read(bytes, key)?;
+    if fields.value.is_none() && fields.place.is_none() {
+        return Err(missing(key));
     }
-    let items: Option<Vec<T>> = match items {
-        Some(items) => serde_json::from_str(items.get())?,
-        None => None,
-    };
-    let place: Option<Pagination> = match place {
-        Some(place) => serde_json::from_str(place.get())?,
-        None => None,
-    };
-    Ok((items.unwrap_or_default(), place.unwrap_or_default()))
+    let items = fields.value.flatten().unwrap_or_default();
+    Ok((items, fields.place.unwrap_or_default()))
+}
+
+fn missing(key: &str) -> serde_json::Error {
+    serde_json::Error::custom(format!("there is no {key:?} in it"))
 }
 
 /// The error of a successful answer that is not what a master sends.
