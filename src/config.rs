@@ -502,7 +502,7 @@ mod tests {
         let sent = text(&value).unwrap();
         assert_eq!(
             sent,
-            r#"{"list":[1,null,"a\u0085\u2028\u007fé😀\n"],"lr":0.0001,"name":"yes"}"#
+            r#"{"name":"yes","lr":0.0001,"list":[1,null,"a\u0085\u2028\u007fé😀\n"]}"#
         );
         assert_eq!(serde_json::from_str::<Value>(&sent).unwrap(), value);
         assert_eq!(text(Map::new()).unwrap(), "{}");

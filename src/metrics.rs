@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foundkeeps_its_fraction_of_a_second() {
+    fn a_report_keeps_its_fraction_of_a_second() {
         let at = report(json!({})).end_time.unwrap();
         assert_eq!(at.to_string(), "2026-11-23T20:20:20.13Z");
     }

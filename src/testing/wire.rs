@@ -43,7 +43,7 @@ pub(super) fn serialize_long<S: Serializer>(
     serializer.collect_str(number)
 }
 
-/// Free-form JSON after its way through the master, where each number is a double.
+/// Free-form JSON after its way through the master, where each number is a double and keys are sorted.
 pub(super) fn through_struct(value: &Value) -> Value {
     match value {
         Value::Number(number) => number.as_f64().map_or(Value::Null, double),
@@ -54,9 +54,12 @@ pub(super) fn through_struct(value: &Value) -> Value {
 }
 
 pub(super) fn object_through_struct(map: &Map<String, Value>) -> Map<String, Value> {
-    map.iter()
+    let mut map: Map<String, Value> = map
+        .iter()
         .map(|(key, value)| (key.clone(), through_struct(value)))
-        .collect()
+        .collect();
+    map.sort_keys();
+    map
 }
 
 /// A double as the master writes it: without a fraction where there is none, and as a word where JSON has no number.

@@ -457,7 +457,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_to_all_kinds_is_told_twice() {
-        let config = json!({"searcher": {"name": "single", "metric": "m", "zz": 1, "yy": 2}});
+        let config = json!({"searcher": {"name": "single", "metric": "m", "yy": 1, "zz": 2}});
         let told = "<config>.searcher: additionalProperties \"yy\", \"zz\" not allowed";
         assert_eq!(errors_of(config), [told, told]);
         let config = json!({"searcher": {"name": "nope"}});

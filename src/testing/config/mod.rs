@@ -20,11 +20,13 @@ pub(super) struct Submitted(Map<String, Value>);
 impl Submitted {
     /// Reads YAML or JSON.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
-        let value = to_json(text).map_err(|why| {
+        let mut value = to_json(text).map_err(|why| {
             invalid(format!(
                 "unable to convert yaml to json: not valid yaml: error converting YAML to JSON: {why}"
             ))
         })?;
+        // As Go keeps maps of JSON: searchers draw in this order.
+        value.sort_all_objects();
         let map = match value {
             Value::Null => {
                 return Err(invalid(
