@@ -102,7 +102,7 @@ fn metadata_is_written_only_where_the_checkpoint_has_none() {
     let path = scratch.path().join("c");
     let checkpoint = checkpoint(&master, UUID);
     checkpoint.download_with(to(&path)).unwrap();
-    let text = "{\n  \"name\": \"ü\",\n  \"steps_completed\": 7\n}";
+    let text = "{\n  \"steps_completed\": 7,\n  \"name\": \"ü\"\n}";
     assert_eq!(
         fs::read_to_string(path.join("metadata.json")).unwrap(),
         text
