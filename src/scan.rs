@@ -171,14 +171,15 @@ impl<'a> Raw<'a> {
 fn find_mark(text: &[u8]) -> Option<usize> {
     const WORDS: usize = 5;
     let (words, _) = text.as_chunks::<8>();
-    for (n, word) in words.iter().take(WORDS).enumerate() {
+    let near = &words[..words.len().min(WORDS)];
+    for (n, word) in near.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         let found = places_of(b'"', word) | places_of(b'\\', word);
         if found != 0 {
             return Some(n * 8 + found.trailing_zeros() as usize / 8);
         }
     }
-    let searched = words.len().min(WORDS) * 8;
+    let searched = near.len() * 8;
     Some(searched + memchr2(b'"', b'\\', &text[searched..])?)
 }
 

@@ -19,9 +19,9 @@ use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::read_error;
 
-const BLOCK: usize = 256 * 1024;
+const BLOCK: usize = 192 * 1024;
 /// How many blocks lie between the threads.
-const BLOCKS: usize = 3;
+const BLOCKS: usize = 2;
 const READ_AT_ONCE: usize = 64 * 1024;
 /// What may lie between the contents of two files: headers, with names and attributes of unusual length.
 const HEADERS_LIMIT: u64 = 1 << 20;
