@@ -48,14 +48,14 @@ def run(command):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    # The Python SDK prints its progress before the count.
-    output = process.communicate()[0].strip().splitlines()[-1]
+    output = process.communicate()[0].strip().splitlines()
     seconds = time.perf_counter() - started
     done.set()
     watcher.join()
     if process.returncode:
         sys.exit(f"{command} failed with {process.returncode}")
-    return seconds, peak / 1024, output
+    # The Python SDK prints its progress before the count.
+    return seconds, peak / 1024, output[-1]
 
 
 def main():
