@@ -66,7 +66,7 @@ def main():
     parser.add_argument("peer")
     parser.add_argument("workloads", nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     data = os.path.abspath(args.data)
     ours = build()
     print(f"{'workload':<10} {'ratio':>8} {'ours':>9} {'python':>9} {'ours MiB':>9} {'python MiB':>11}")
