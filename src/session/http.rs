@@ -29,6 +29,9 @@ use super::tls;
 use crate::cancel::{CancelToken, cancelled};
 use crate::error::{Error, ErrorKind};
 
+/// How much of a request is sent at once. Less than 64 KiB: when so much is freed, glibc tidies up its whole heap, which after a long list
+/// takes as long as a fifth of fetching it.
+const OUTPUT_BUFFER: usize = 48 * 1024;
 /// A server's word is taken for the length of an answer up to here.
 const MOST_ROOM: usize = 1 << 20;
 /// When a silent connection is probed, how often, and how many probes may go unanswered.
@@ -232,7 +235,7 @@ fn agent(shared: &Arc<Shared>, cancel: Option<CancelToken>) -> Agent {
         .timeout_per_read(Some(settings.read_timeout))
         .timeout_per_write(Some(settings.read_timeout))
         .user_agent(&settings.user_agent)
-        .output_buffer_size(64 * 1024)
+        .output_buffer_size(OUTPUT_BUFFER)
         .max_idle_connections(32)
         .max_idle_connections_per_host(32)
         .build();
