@@ -21,10 +21,10 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, RequestBuilder, SendBody};
 
-use super::certificates::CertificateSettings;
 use super::dial::{CANCEL_POLL, Limits, connect, is_passing, look_up, open_tunnel};
 use super::pace::Pace;
 use super::proxy::{ProxyEndpoint, ProxyRules};
+use super::stores::CertificateSettings;
 use super::tls;
 use crate::cancel::{CancelToken, cancelled};
 use crate::error::{Error, ErrorKind};

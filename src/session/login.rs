@@ -7,12 +7,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::certificates::{CertificateOptions, CertificateSettings};
 use super::environment::Environment;
 use super::http::{Http, HttpSettings};
 use super::password::Secret;
 use super::proxy::{Proxy, ProxyRules};
-use super::token_store::{TokenStore, TokenStoreHandle};
+use super::stores::{CertificateOptions, CertificateSettings, TokenStore, TokenStoreHandle};
 use super::{Line, MasterUrl, Session, Shared, Token};
 use crate::error::{Error, ErrorKind, Result};
 

@@ -3,7 +3,6 @@
 //! A resource makes a [`Request`] with [`Session::get`] and its kin; sending it comes here ([`Session::exchange`]), where the token is added,
 //! failures are tried again where that is safe, an expired token is renewed, and a refusal becomes an error. Below lies [`http`].
 
-mod certificates;
 mod dial;
 pub(crate) mod environment;
 mod fields;
@@ -19,9 +18,8 @@ mod redirect;
 mod refusal;
 mod request;
 mod retry;
-mod store_file;
+mod stores;
 mod tls;
-mod token_store;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +31,7 @@ use serde_json::json;
 #[cfg(any(feature = "s3", feature = "gcs"))]
 use self::environment::Environment;
 use self::retry::Retries;
+use self::stores::TokenStoreHandle;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -50,9 +49,9 @@ pub(crate) use self::refusal::fuzz as fuzz_refusal;
 #[cfg(fuzzing)]
 pub(crate) use self::request::fuzz as fuzz_answer;
 pub(crate) use self::request::{Request, encode, route};
-pub use self::token_store::TokenStore;
+pub use self::stores::TokenStore;
 #[cfg(fuzzing)]
-pub(crate) use self::token_store::fuzz as fuzz_token_store;
+pub(crate) use self::stores::fuzz_token_store;
 
 const LOGIN: &str = "/api/v1/auth/login";
 /// A refusal's body is read up to this many bytes.
@@ -92,7 +91,7 @@ struct Shared {
     password: Option<Secret>,
     /// Held while one thread logs in again, so that others wait for its token instead of fetching their own.
     renewal: Mutex<()>,
-    store: token_store::TokenStoreHandle,
+    store: TokenStoreHandle,
     /// Whether the master has ever answered: before that, a master that cannot be reached is reported at once.
     was_reached: AtomicBool,
 }

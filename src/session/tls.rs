@@ -14,7 +14,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use super::certificates::CertificateSettings;
+use super::stores::CertificateSettings;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What rustls needs to know. `master_host` is the one host whose certificate may bear the name that the settings give.

@@ -5,11 +5,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::MasterUrl;
-use super::environment::Environment;
-use super::store_file::{StoreFile, corrupt};
-use super::token_store::TokenStore;
+use super::TokenStore;
+use super::file::{StoreFile, corrupt};
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::MasterUrl;
+use crate::session::environment::Environment;
 
 /// What the caller wants. Nothing of it is given by default.
 #[derive(Debug, Clone, Default)]
