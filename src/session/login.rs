@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::environment::Environment;
-use super::http::{Http, HttpSettings};
+use super::http::{Http, HttpSettings, Proxy, ProxyRules};
 use super::password::Secret;
-use super::proxy::{Proxy, ProxyRules};
 use super::stores::{CertificateOptions, CertificateSettings, TokenStore, TokenStoreHandle};
 use super::{Line, MasterUrl, Session, Shared, Token};
 use crate::error::{Error, ErrorKind, Result};

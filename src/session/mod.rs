@@ -3,23 +3,19 @@
 //! A resource makes a [`Request`] with [`Session::get`] and its kin; sending it comes here ([`Session::exchange`]), where the token is added,
 //! failures are tried again where that is safe, an expired token is renewed, and a refusal becomes an error. Below lies [`http`].
 
-mod dial;
 pub(crate) mod environment;
 mod fields;
 mod http;
 mod json_lines;
 mod login;
 mod master_url;
-mod pace;
 mod pages;
 mod password;
-mod proxy;
 mod redirect;
 mod refusal;
 mod request;
 mod retry;
 mod stores;
-mod tls;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,13 +33,13 @@ use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 pub(crate) use self::http::Failure;
+pub use self::http::Proxy;
 pub(crate) use self::http::{Answer, Http, Method, Outgoing, Patience, Payload, read_error};
 pub(crate) use self::json_lines::{JsonLines, decode, invalid_line};
 pub use self::login::LoginOptions;
 pub(crate) use self::master_url::MasterUrl;
 pub use self::pages::Pages;
 pub(crate) use self::password::{Secret, complexity_problems, hash as password_hash};
-pub use self::proxy::Proxy;
 #[cfg(fuzzing)]
 pub(crate) use self::refusal::fuzz as fuzz_refusal;
 #[cfg(fuzzing)]

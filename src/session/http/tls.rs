@@ -14,8 +14,8 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use super::stores::CertificateSettings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::stores::CertificateSettings;
 
 /// What rustls needs to know. `master_host` is the one host whose certificate may bear the name that the settings give.
 pub(crate) fn client_config(

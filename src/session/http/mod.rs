@@ -1,8 +1,13 @@
 //! HTTP over sockets: the one file that knows ureq.
 //!
 //! ureq speaks HTTP/1.1 and keeps a pool of connections. What it sends over is made here: a connection goes through a proxy by the
-//! crate's own rules ([`ProxyRules`]), verifies certificates by the crate's own settings ([`tls`](super::tls)), breaks off when a
+//! crate's own rules ([`ProxyRules`]), verifies certificates by the crate's own settings ([`tls`]), breaks off when a
 //! [`CancelToken`] says so, and notices a dead peer by TCP keep-alive.
+
+mod dial;
+mod pace;
+mod proxy;
+mod tls;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,13 +26,15 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, RequestBuilder, SendBody};
 
-use super::dial::{CANCEL_POLL, Limits, connect, is_passing, look_up, open_tunnel};
-use super::pace::Pace;
-use super::proxy::{ProxyEndpoint, ProxyRules};
-use super::stores::CertificateSettings;
-use super::tls;
+use self::dial::{CANCEL_POLL, Limits, connect, is_passing, look_up, open_tunnel};
+use self::pace::Pace;
+use self::proxy::ProxyEndpoint;
 use crate::cancel::{CancelToken, cancelled};
 use crate::error::{Error, ErrorKind};
+use crate::session::stores::CertificateSettings;
+
+pub use self::proxy::Proxy;
+pub(super) use self::proxy::ProxyRules;
 
 /// How much of a request is sent at once. Less than 64 KiB: when so much is freed, glibc tidies up its whole heap, which after a long list
 /// takes as long as a fifth of fetching it.
@@ -36,6 +43,7 @@ const OUTPUT_BUFFER: usize = 48 * 1024;
 const MOST_ROOM: usize = 1 << 20;
 /// When a silent connection is probed, how often, and how many probes may go unanswered.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 4);
+
 /// The settings of a client's connections.
 #[derive(Clone)]
 pub(crate) struct HttpSettings {

@@ -7,10 +7,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 
-use super::environment::Environment;
-use super::master_url::HostPort;
-use super::password::Secret;
 use crate::error::{Error, Result};
+use crate::session::environment::Environment;
+use crate::session::master_url::HostPort;
+use crate::session::password::Secret;
 
 /// Through which proxy a client reaches the master and the stores of checkpoints. The default is [`Proxy::Environment`].
 ///
