@@ -5,20 +5,22 @@
 //! [`CancelToken`] says so, and notices a dead peer by TCP keep-alive.
 
 mod dial;
+mod outgoing;
 mod pace;
 mod proxy;
+mod socket;
 mod tls;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use ureq::http::uri::Authority;
 use ureq::http::{HeaderMap, StatusCode, Uri};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
@@ -26,13 +28,15 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, RequestBuilder, SendBody};
 
-use self::dial::{CANCEL_POLL, Limits, connect, is_passing, look_up, open_tunnel};
+use self::dial::{Limits, connect, look_up, open_tunnel};
 use self::pace::Pace;
-use self::proxy::ProxyEndpoint;
-use crate::cancel::{CancelToken, cancelled};
+use self::proxy::{AbsoluteForm, ProxyEndpoint};
+use self::socket::Socket;
+use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind};
 use crate::session::stores::CertificateSettings;
 
+pub(crate) use self::outgoing::{Method, Outgoing, Patience, Payload};
 pub use self::proxy::Proxy;
 pub(super) use self::proxy::ProxyRules;
 
@@ -41,9 +45,6 @@ pub(super) use self::proxy::ProxyRules;
 const OUTPUT_BUFFER: usize = 48 * 1024;
 /// A server's word is taken for the length of an answer up to here.
 const MOST_ROOM: usize = 1 << 20;
-/// When a silent connection is probed, how often, and how many probes may go unanswered.
-const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 4);
-
 /// The settings of a client's connections.
 #[derive(Clone)]
 pub(crate) struct HttpSettings {
@@ -68,56 +69,6 @@ struct Shared {
     settings: HttpSettings,
     /// Made on the first https request: reading the system's certificates takes a while.
     tls: OnceCell<Arc<ClientConfig>>,
-}
-
-/// The methods that the master's API uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Method {
-    Get,
-    Post,
-    Put,
-    Patch,
-    Delete,
-}
-
-impl Method {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Patch => "PATCH",
-            Self::Delete => "DELETE",
-        }
-    }
-}
-
-/// One request, as it goes out.
-pub(crate) struct Outgoing<'a> {
-    pub(crate) method: Method,
-    pub(crate) url: &'a str,
-    pub(crate) headers: &'a [(&'static str, Cow<'a, str>)],
-    pub(crate) body: Payload<'a>,
-    pub(crate) patience: Patience,
-}
-
-/// For how long an answer may keep its reader waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// As the read timeout says, and no answer may drip.
-    Limited,
-    /// As long as it likes once its head is there: a log that is followed further.
-    OnceBegun,
-    /// As long as it likes: a log that is followed, whose head comes with its first entry.
-    Unlimited,
-}
-
-/// What a request carries.
-pub(crate) enum Payload<'a> {
-    Empty,
-    Bytes(&'a [u8]),
-    /// Sent in chunks as it is read, so that it never stands in memory whole.
-    Stream(Box<dyn Read + Send>),
 }
 
 /// The head of an answer, and its body to be read.
@@ -532,46 +483,34 @@ impl Connector<()> for Link {
                 _ => error,
             })
         })?;
-        let keep_alive = socket2::TcpKeepalive::new()
-            .with_time(KEEP_ALIVE.0)
-            .with_interval(KEEP_ALIVE.1);
-        #[cfg(not(windows))]
-        let keep_alive = keep_alive.with_retries(KEEP_ALIVE.2);
-        // Where the system refuses either, connections work all the same.
-        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
-        let _ = stream.set_nodelay(true);
-
         let mut absolute_form = None;
         match proxy {
             Some(proxy) if details.needs_tls() => {
                 open_tunnel(&mut stream, &authority, proxy, limits).map_err(refused)?;
             }
-            Some(proxy) => absolute_form = Some(AbsoluteForm::new(details.uri, proxy)),
+            Some(proxy) => {
+                absolute_form = Some(AbsoluteForm::new(
+                    details.uri.authority().map_or("", Authority::as_str),
+                    proxy,
+                ))
+            }
             None => {}
         }
-        let socket = Socket {
-            stream,
-            buffers: LazyBuffers::new(
-                details.config.input_buffer_size(),
-                details.config.output_buffer_size(),
-            ),
-            timeouts: [None, None],
-            cancel: self.cancel.clone(),
-            absolute_form,
-            before_request: true,
-            peer_stopped_reading: false,
+        let plain = Plain {
+            socket: Socket::new(stream, self.cancel.clone(), absolute_form),
+            buffers: buffers(details),
         };
         if details.needs_tls() {
-            return Ok(Some(Box::new(self.encrypt(socket, details)?)));
+            return Ok(Some(Box::new(self.encrypt(plain, details)?)));
         }
-        Ok(Some(Box::new(socket)))
+        Ok(Some(Box::new(plain)))
     }
 }
 
 impl Link {
     fn encrypt(
         &self,
-        socket: Socket,
+        plain: Plain,
         details: &ConnectionDetails<'_>,
     ) -> Result<Encrypted, ureq::Error> {
         let settings = &self.shared.settings;
@@ -592,14 +531,11 @@ impl Link {
         let handshake = |error: io::Error| refused(tls_error(error));
         let mut connection = ClientConnection::new(Arc::clone(config), name)
             .map_err(|error| handshake(io::Error::other(error)))?;
-        let mut adapter = TransportAdapter::new(socket.boxed(), Arc::clone(&details.current_time));
+        let mut adapter = TransportAdapter::new(plain.boxed(), Arc::clone(&details.current_time));
         adapter.set_timeout(details.timeout);
         connection.complete_io(&mut adapter).map_err(handshake)?;
         Ok(Encrypted {
-            buffers: LazyBuffers::new(
-                details.config.input_buffer_size(),
-                details.config.output_buffer_size(),
-            ),
+            buffers: buffers(details),
             stream: StreamOwned::new(connection, adapter),
         })
     }
@@ -618,184 +554,61 @@ fn tls_error(error: io::Error) -> Error {
     }
 }
 
-/// How a request for a plain http URL is written for a proxy: with the whole URL in its first line.
-struct AbsoluteForm {
-    origin: String,
-    /// A whole header line, or nothing.
-    authorization: String,
+fn buffers(details: &ConnectionDetails<'_>) -> LazyBuffers {
+    LazyBuffers::new(
+        details.config.input_buffer_size(),
+        details.config.output_buffer_size(),
+    )
 }
 
-impl AbsoluteForm {
-    fn new(uri: &Uri, proxy: &ProxyEndpoint) -> Self {
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        Self {
-            origin: format!("http://{authority}"),
-            authorization: proxy
-                .authorization
-                .as_ref()
-                .map(|value| format!("proxy-authorization: {}\r\n", value.expose()))
-                .unwrap_or_default(),
-        }
-    }
-
-    /// The head of a request, `GET /path HTTP/1.1` and what follows, in absolute form.
-    fn rewrite(&self, head: &[u8]) -> Vec<u8> {
-        let path = head.iter().position(|b| *b == b' ').map_or(0, |at| at + 1);
-        let headers = head
-            .windows(2)
-            .position(|pair| pair == b"\r\n")
-            .map_or(head.len(), |at| at + 2);
-        [
-            &head[..path],
-            self.origin.as_bytes(),
-            &head[path..headers],
-            self.authorization.as_bytes(),
-            &head[headers..],
-        ]
-        .concat()
-    }
-}
-
-/// A TCP connection.
-struct Socket {
-    stream: TcpStream,
+/// HTTP over a [`Socket`].
+struct Plain {
+    socket: Socket,
     buffers: LazyBuffers,
-    /// The timeouts that are set on the stream, to read and to write.
-    timeouts: [Option<Duration>; 2],
-    cancel: Option<CancelToken>,
-    absolute_form: Option<AbsoluteForm>,
-    /// Whether what goes out next is the head of a request.
-    before_request: bool,
-    /// Whether the peer closed while a request was still being sent. It may have answered before that, a 401 or a 413, so the rest
-    /// of the request is dropped and the answer is read.
-    peer_stopped_reading: bool,
 }
 
-#[derive(Clone, Copy)]
-enum Direction {
-    Read = 0,
-    Write = 1,
-}
-
-impl Socket {
-    /// Runs one operation on the stream within the timeout, in short turns if it can be cancelled.
-    fn run(
-        &mut self,
-        direction: Direction,
-        limit: NextTimeout,
-        mut operation: impl FnMut(&mut TcpStream, &mut LazyBuffers) -> io::Result<usize>,
-    ) -> Result<usize, ureq::Error> {
-        let limit = match direction {
-            Direction::Read => limit.for_read(),
-            Direction::Write => limit.for_write(),
-        };
-        let deadline = limit.not_zero().map(|after| Instant::now() + *after);
-        loop {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(ureq::Error::Timeout(limit.reason));
-            }
-            let turn = match &self.cancel {
-                Some(token) if token.is_cancelled() => {
-                    return Err(ureq::Error::Io(io::Error::other(cancelled())));
-                }
-                Some(_) => Some(left.map_or(CANCEL_POLL, |left| left.min(CANCEL_POLL))),
-                None => left,
-            };
-            self.set_timeout(direction, turn)?;
-            match operation(&mut self.stream, &mut self.buffers) {
-                Ok(n) => return Ok(n),
-                Err(error) if is_passing(&error) => {}
-                Err(error) => return Err(ureq::Error::Io(error)),
-            }
-        }
-    }
-
-    /// Sets a timeout of the stream, unless it is set already.
-    fn set_timeout(&mut self, direction: Direction, turn: Option<Duration>) -> io::Result<()> {
-        // In whole tenths of a second: what is left differs a little each time, and that alone is not worth a system call.
-        let turn = turn.map(|turn| {
-            let tenths = turn.as_millis().div_ceil(100).max(1);
-            Duration::from_millis(u64::try_from(tenths * 100).unwrap_or(u64::MAX))
-        });
-        if self.timeouts[direction as usize] != turn {
-            match direction {
-                Direction::Read => self.stream.set_read_timeout(turn)?,
-                Direction::Write => self.stream.set_write_timeout(turn)?,
-            }
-            self.timeouts[direction as usize] = turn;
-        }
-        Ok(())
-    }
-
-    fn write_all(&mut self, bytes: &[u8], timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let mut rest = bytes;
-        while !rest.is_empty() && !self.peer_stopped_reading {
-            match self.run(Direction::Write, timeout, |stream, _| stream.write(rest)) {
-                Ok(n) => rest = &rest[n..],
-                Err(ureq::Error::Io(error))
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::BrokenPipe
-                            | io::ErrorKind::ConnectionReset
-                            | io::ErrorKind::ConnectionAborted
-                    ) =>
-                {
-                    self.peer_stopped_reading = true;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Transport for Socket {
+impl Transport for Plain {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let is_head = std::mem::replace(&mut self.before_request, false);
-        // The buffer is lent out for the write, because the write needs all of `self`.
-        let mut buffers = std::mem::replace(&mut self.buffers, LazyBuffers::new(1, 1));
-        let output = &buffers.output()[..amount];
-        let result = match &self.absolute_form {
-            Some(form) if is_head => {
-                let head = form.rewrite(output);
-                self.write_all(&head, timeout)
-            }
-            _ => self.write_all(output, timeout),
-        };
-        self.buffers = buffers;
-        result
+        let limit = timeout.for_write();
+        let output = &self.buffers.output()[..amount];
+        let sent = self.socket.send(output, limit.not_zero().map(|left| *left));
+        sent.map_err(|error| socket_error(error, limit))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.before_request = true;
-        let n = self.run(Direction::Read, timeout, |stream, buffers| {
-            stream.read(buffers.input_append_buf())
-        })?;
+        let limit = timeout.for_read();
+        let input = self.buffers.input_append_buf();
+        let n = self
+            .socket
+            .receive(input, limit.not_zero().map(|left| *left))
+            .map_err(|error| socket_error(error, limit))?;
         self.buffers.input_appended(n);
         Ok(n > 0)
     }
 
     fn is_open(&mut self) -> bool {
-        if self.peer_stopped_reading || self.stream.set_nonblocking(true).is_err() {
-            return false;
-        }
-        let is_idle = matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        is_idle && self.stream.set_nonblocking(false).is_ok()
+        self.socket.is_open()
     }
 }
 
-impl fmt::Debug for Socket {
+impl fmt::Debug for Plain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Socket").field(&self.stream).finish()
+        self.socket.fmt(f)
     }
 }
 
-/// TLS over a [`Socket`].
+fn socket_error(error: io::Error, limit: NextTimeout) -> ureq::Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => ureq::Error::Timeout(limit.reason),
+        _ => ureq::Error::Io(error),
+    }
+}
+
+/// TLS over [`Plain`].
 struct Encrypted {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,

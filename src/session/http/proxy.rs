@@ -279,6 +279,44 @@ fn prefix(address: IpAddr, bits: u8) -> (bool, u128) {
     (address.is_ipv4(), all.checked_shr(rest).unwrap_or(0))
 }
 
+/// How a request for a plain http URL is written for a proxy: with the whole URL in its first line.
+pub(super) struct AbsoluteForm {
+    origin: String,
+    /// A whole header line, or nothing.
+    authorization: String,
+}
+
+impl AbsoluteForm {
+    /// `authority` is the host of the URL, with its port if that is not the usual one.
+    pub(super) fn new(authority: &str, proxy: &ProxyEndpoint) -> Self {
+        Self {
+            origin: format!("http://{authority}"),
+            authorization: proxy
+                .authorization
+                .as_ref()
+                .map(|value| format!("proxy-authorization: {}\r\n", value.expose()))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The head of a request, `GET /path HTTP/1.1` and what follows, in absolute form.
+    pub(super) fn rewrite(&self, head: &[u8]) -> Vec<u8> {
+        let path = head.iter().position(|b| *b == b' ').map_or(0, |at| at + 1);
+        let headers = head
+            .windows(2)
+            .position(|pair| pair == b"\r\n")
+            .map_or(head.len(), |at| at + 2);
+        [
+            &head[..path],
+            self.origin.as_bytes(),
+            &head[path..headers],
+            self.authorization.as_bytes(),
+            &head[headers..],
+        ]
+        .concat()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
