@@ -130,7 +130,7 @@ impl ModelDefinition {
 }
 
 fn pack(files: &[ModelFile]) -> io::Result<Vec<u8>> {
-    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for file in files {
         let mut header = tar::Header::new_gnu();
         header.set_mode(file.mode);

@@ -163,6 +163,8 @@ pub(super) struct State {
     pub(super) storages: Vec<Value>,
     /// By uuid.
     pub(super) checkpoints: BTreeMap<String, Checkpoint>,
+    /// The files of checkpoints that are not on the disk yet, by uuid and path.
+    pub(super) unwritten: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     pub(super) models: Table<RegistryModel>,
     pub(super) last_version_id: i32,
     pub(super) pools: Pools,
@@ -193,6 +195,7 @@ impl State {
             queue: VecDeque::new(),
             storages: Vec::new(),
             checkpoints: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
             models: Table::default(),
             last_version_id: 0,
             pools: Pools::default(),

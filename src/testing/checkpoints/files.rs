@@ -32,7 +32,7 @@ impl Policy {
 }
 
 impl State {
-    /// Writes the files of a checkpoint to its storage and takes it into the books.
+    /// Takes a checkpoint into the books; its files are [written](Self::write_checkpoints) before anyone can look for them.
     pub(in crate::testing) fn store_checkpoint(&mut self, new: NewCheckpoint) {
         let report_time = self.time.stamp();
         let Some(trial) = self.trials.get(new.trial) else {
@@ -70,12 +70,6 @@ impl State {
             storage_id,
             directory,
         };
-        if let Err(error) = write_files(&checkpoint, &new.files) {
-            panic!(
-                "cannot write the checkpoint to {}: {error}",
-                checkpoint.directory.display()
-            );
-        }
         if !checkpoint.resources.is_empty() {
             self.log_of_task(
                 new.trial,
@@ -89,7 +83,27 @@ impl State {
                 },
             );
         }
+        self.unwritten.insert(new.uuid.clone(), new.files);
         self.checkpoints.insert(new.uuid, checkpoint);
+    }
+
+    /// Writes to their storage what files of checkpoints are not there yet. What was stored and cleared away in the meantime never
+    /// gets there.
+    pub(in crate::testing) fn write_checkpoints(&mut self) {
+        for (uuid, files) in std::mem::take(&mut self.unwritten) {
+            let Some(checkpoint) = self.checkpoints.get(&uuid) else {
+                continue;
+            };
+            if checkpoint.is_deleted() {
+                continue;
+            }
+            if let Err(error) = write_files(checkpoint, &files) {
+                panic!(
+                    "cannot write the checkpoint to {}: {error}",
+                    checkpoint.directory.display()
+                );
+            }
+        }
     }
 
     /// Removes the files that match one of the patterns.

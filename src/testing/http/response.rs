@@ -6,6 +6,9 @@ use serde::Serialize;
 use std::io::{self, BufWriter, Write};
 use std::net::TcpStream;
 
+/// On the way from one end of a process to the other, bytes cost less than pressing them.
+const LEVEL: Compression = Compression::none();
+
 /// Writes a body piece by piece; each flush reaches the client at once.
 type Writing = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 
@@ -143,7 +146,7 @@ impl Response {
         let gzip = manner.gzip && !matches!(&self.body, Body::Bytes(body) if body.is_empty());
         let body = match self.body {
             Body::Bytes(body) if gzip => {
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+                let mut encoder = GzEncoder::new(Vec::new(), LEVEL);
                 encoder.write_all(&body)?;
                 Body::Bytes(encoder.finish()?)
             }
@@ -193,7 +196,7 @@ impl Response {
                 stream.write_all(head.as_bytes())?;
                 let mut chunks = BufWriter::with_capacity(16 * 1024, Chunks(sink));
                 if gzip {
-                    let mut encoder = GzEncoder::new(chunks, Compression::fast());
+                    let mut encoder = GzEncoder::new(chunks, LEVEL);
                     writing(&mut encoder)?;
                     chunks = encoder.finish()?;
                 } else {

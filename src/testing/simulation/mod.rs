@@ -111,6 +111,7 @@ impl State {
             self.time.reach(moment);
             self.happen(event);
         }
+        self.write_checkpoints();
         self.time.catch_up();
     }
 
@@ -122,6 +123,7 @@ impl State {
             self.time.reach(moment);
             self.happen(event);
         }
+        self.write_checkpoints();
         self.time.reach(until);
     }
 
@@ -131,6 +133,7 @@ impl State {
             Some((moment, event)) => {
                 self.time.reach(moment);
                 self.happen(event);
+                self.write_checkpoints();
                 true
             }
             None => false,
