@@ -19,15 +19,19 @@ pub(super) const ROUTES: &[Route] = &[
     Route::get("/api/v1/commands", none_of_a_kind),
     Route::get("/api/v1/commands/{}", unknown),
     Route::post("/api/v1/commands/{}/kill", unknown),
+    Route::post("/api/v1/commands/{}/set_priority", unknown),
     Route::get("/api/v1/notebooks", none_of_a_kind),
     Route::get("/api/v1/notebooks/{}", unknown),
     Route::post("/api/v1/notebooks/{}/kill", unknown),
+    Route::post("/api/v1/notebooks/{}/set_priority", unknown),
     Route::get("/api/v1/shells", none_of_a_kind),
     Route::get("/api/v1/shells/{}", unknown),
     Route::post("/api/v1/shells/{}/kill", unknown),
+    Route::post("/api/v1/shells/{}/set_priority", unknown),
     Route::get("/api/v1/tensorboards", none_of_a_kind),
     Route::get("/api/v1/tensorboards/{}", unknown),
     Route::post("/api/v1/tensorboards/{}/kill", unknown),
+    Route::post("/api/v1/tensorboards/{}/set_priority", unknown),
 ];
 
 impl State {

@@ -1,69 +1,9 @@
 //! Calls that this crate does not make, but the `det` command does.
 
+use crate::caller::Caller;
 use determined::testing::{Clock, MockMaster, MockMasterOptions};
 use serde_json::{Value, json};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
-
-/// Somebody who is logged in and speaks HTTP by hand.
-struct Caller<'a> {
-    master: &'a MockMaster,
-    token: String,
-}
-
-impl<'a> Caller<'a> {
-    fn new(master: &'a MockMaster, user: &str) -> Self {
-        let mut caller = Self {
-            master,
-            token: String::new(),
-        };
-        let body = json!({"username": user, "password": ""});
-        let login = caller.ok("POST", "/api/v1/auth/login", &body);
-        caller.token = login["token"].as_str().unwrap().to_owned();
-        caller
-    }
-
-    /// The status and the body of an answer; of a refusal only the text.
-    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let url = self.master.url();
-        let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            self.token,
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let body: Value = serde_json::from_str(body).unwrap_or(Value::Null);
-        match body["error"]["error"].is_string() {
-            true => (status, body["error"]["error"].clone()),
-            false => (status, body),
-        }
-    }
-
-    #[track_caller]
-    fn ok(&self, method: &str, path: &str, body: &Value) -> Value {
-        let (status, answer) = self.ask(method, path, body);
-        assert_eq!(status, 200, "{answer}");
-        answer
-    }
-
-    #[track_caller]
-    fn refused(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
-        let (status, answer) = self.ask(method, path, body);
-        (status, answer.as_str().unwrap().to_owned())
-    }
-}
 
 #[test]
 fn a_template_gives_what_a_submission_leaves_open() {
@@ -145,10 +85,7 @@ fn an_access_token_is_one_until_it_is_revoked() {
         "/api/v1/tokens",
         &json!({"userId": 2, "description": "for the night"}),
     );
-    let kim = Caller {
-        master: &master,
-        token: made["token"].as_str().unwrap().to_owned(),
-    };
+    let kim = Caller::with_token(&master, made["token"].as_str().unwrap());
     assert_eq!(kim.ok("GET", "/api/v1/me", &Value::Null)["user"]["id"], 2);
     assert_eq!(
         kim.refused("POST", "/api/v1/tokens", &json!({"userId": 2}))
@@ -289,4 +226,81 @@ fn the_master_tells_what_administrators_want_everybody_to_know() {
         config["config"]["resource_pools"][0]["pool_name"],
         "default"
     );
+}
+
+#[test]
+fn a_model_definition_is_told_file_by_file() {
+    let master = MockMaster::start();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("lib")).unwrap();
+    std::fs::write(directory.path().join("lib/util.py"), "X = 1\n").unwrap();
+    std::fs::write(directory.path().join("weights.bin"), [0, 1, 2]).unwrap();
+    let config =
+        json!({"name": "a/b", "entrypoint": "true", "searcher": {"name": "single", "metric": "m"}});
+    let client = master.determined();
+    let experiment = client.create_experiment(config, directory.path()).unwrap();
+    let bare = master.experiment().create().id;
+
+    let caller = Caller::new(&master, "determined");
+    let path = format!("/api/v1/experiments/{}", experiment.id);
+    let tree = caller.ok("GET", &format!("{path}/file_tree"), &Value::Null);
+    let (lib, weights) = (&tree["files"][0], &tree["files"][1]);
+    assert_eq!((&lib["isDir"], &lib["path"]), (&json!(true), &json!("lib")));
+    let util = &lib["files"][0];
+    assert_eq!(
+        (&util["path"], &util["name"]),
+        (&json!("lib/util.py"), &json!("util.py"))
+    );
+    assert_eq!(util["contentType"], "text/plain; charset=utf-8");
+    assert_eq!(
+        (&weights["contentLength"], &weights["contentType"]),
+        (&json!(3), &json!("application/octet-stream"))
+    );
+    let file = caller.ok(
+        "POST",
+        &format!("{path}/file"),
+        &json!({"path": "lib/util.py"}),
+    );
+    assert_eq!(file["file"], "WCA9IDEK");
+    let unknown = (500, "file does not exist".to_owned());
+    assert_eq!(
+        caller.refused("POST", &format!("{path}/file"), &json!({"path": "lib"})),
+        unknown
+    );
+    let nothing = (500, "EOF".to_owned());
+    assert_eq!(
+        caller.refused(
+            "GET",
+            &format!("/api/v1/experiments/{bare}/file_tree"),
+            &Value::Null
+        ),
+        nothing
+    );
+}
+
+#[test]
+fn the_history_of_validations_tells_each_that_was_better_than_all_before() {
+    let master = MockMaster::start();
+    let caller = Caller::new(&master, "determined");
+    let history = |smaller: bool| {
+        let seed = master
+            .experiment()
+            .with_trials(1)
+            .with_metric("m", [0.5, 0.7, 0.4, 0.6]);
+        let seed = if smaller {
+            seed
+        } else {
+            seed.larger_is_better()
+        };
+        let path = format!(
+            "/api/v1/experiments/{}/validation-history",
+            seed.create().id
+        );
+        let told = caller.ok("GET", &path, &Value::Null);
+        let told = told["validationHistory"].as_array().unwrap().iter();
+        told.map(|entry| entry["searcherMetric"].clone())
+            .collect::<Value>()
+    };
+    assert_eq!(history(true), json!([0.5, 0.4]));
+    assert_eq!(history(false), json!([0.5, 0.7]));
 }

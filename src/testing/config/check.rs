@@ -79,8 +79,15 @@ pub(super) fn missing(config: &Value) -> Vec<String> {
         if !searcher["name"].is_null() {
             errors.require(searcher, ".searcher", "metric");
         }
-        if matches!(searcher["name"].as_str(), Some("random" | "adaptive_asha")) {
-            errors.require(searcher, ".searcher", "max_trials");
+        let own: &[&str] = match searcher["name"].as_str() {
+            Some("random" | "adaptive_asha" | "adaptive_simple") => &["max_trials"],
+            Some("async_halving") => &["max_trials", "num_rungs"],
+            Some("adaptive") => &["budget"],
+            Some("sync_halving") => &["budget", "num_rungs"],
+            _ => &[],
+        };
+        for key in own {
+            errors.require(searcher, ".searcher", key);
         }
     }
     let storage = &config["checkpoint_storage"];
@@ -154,6 +161,11 @@ impl Errors {
         match key.rule {
             Rule::Nothing => {}
             Rule::AtLeast(least) => self.at_least(value, path, least),
+            Rule::Above(least) => {
+                if value.as_f64().is_some_and(|number| number <= least as f64) {
+                    self.add(path, &format!("must be > {least} but found {value}"));
+                }
+            }
             Rule::Between(least, most) => {
                 self.at_least(value, path, least);
                 if value.as_f64().is_some_and(|number| number > most as f64) {
@@ -176,9 +188,9 @@ impl Errors {
                     );
                 }
             }
-            Rule::Texts => {
-                for (index, item) in items(value).filter(|(_, item)| !item.is_string()) {
-                    let what = format!("expected string, but got {}", kind(item));
+            Rule::Items(wanted) => {
+                for (index, item) in items(value).filter(|(_, item)| !fits(item, wanted)) {
+                    let what = format!("expected {wanted}, but got {}", kind(item));
                     self.add(&format!("{path}[{index}]"), &what);
                 }
             }
@@ -246,7 +258,7 @@ impl Errors {
         self.no_others(map, path, |name| in_common(name) || in_any(name));
         self.values(map, path, union.common);
         let tag = match map.get(union.tag) {
-            None | Some(Value::Null) => return,
+            None => return,
             Some(tag) => tag,
         };
         match union.kinds.iter().find(|(name, _)| tag == name) {
@@ -462,6 +474,30 @@ mod tests {
         assert_eq!(errors_of(config), [told, told]);
         let config = json!({"searcher": {"name": "nope"}});
         assert_eq!(errors_of(config).len(), 1);
+    }
+
+    #[test]
+    fn searchers_that_were_removed_are_checked_like_the_others() {
+        for (searcher, told) in [
+            (
+                json!({"name": "adaptive", "max_trials": 3}),
+                "<config>.searcher: additionalProperties \"max_trials\" not allowed",
+            ),
+            (
+                json!({"name": "adaptive_simple", "max_trials": 2001}),
+                "<config>.searcher.max_trials: must be <= 2000 but found 2001",
+            ),
+            (
+                json!({"name": "sync_halving", "divisor": 1}),
+                "<config>.searcher.divisor: must be > 1 but found 1",
+            ),
+            (
+                json!({"name": "adaptive", "bracket_rungs": [1, "x"]}),
+                "<config>.searcher.bracket_rungs[1]: expected integer, but got string",
+            ),
+        ] {
+            assert_eq!(errors_of(json!({"searcher": searcher})), [told]);
+        }
     }
 
     #[test]

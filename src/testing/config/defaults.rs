@@ -163,6 +163,7 @@ fn searcher(name: Option<&str>) -> Value {
     });
     let own = match name {
         Some("random" | "grid") => json!({"max_concurrent_trials": 16}),
+        Some("async_halving") => json!({"divisor": 4, "max_concurrent_trials": 16}),
         Some("adaptive_asha") => json!({
             "bracket_rungs": [],
             "divisor": 4,

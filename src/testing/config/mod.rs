@@ -110,22 +110,19 @@ impl Submitted {
                 missing.join("\n")
             )));
         }
-        if config["searcher"]["name"] == "custom" {
-            return Err(invalid(
-                "the 'custom' searcher has been removed and is not valid for new experiments"
-                    .into(),
-            ));
-        }
         let searcher = &config["searcher"];
-        if searcher["name"] == "adaptive_asha"
-            && (searcher["max_time"].is_null() || searcher["time_metric"].is_null())
-        {
-            return Err(invalid(
-                "the `adaptive_asha` searcher requires `max_time` and `time_metric` to be set"
-                    .into(),
-            ));
+        let timeless = searcher["max_time"].is_null() || searcher["time_metric"].is_null();
+        match searcher["name"].as_str() {
+            Some(name @ ("custom" | "adaptive" | "adaptive_simple" | "sync_halving")) => {
+                Err(invalid(format!(
+                    "the '{name}' searcher has been removed and is not valid for new experiments"
+                )))
+            }
+            Some(name @ ("adaptive_asha" | "async_halving")) if timeless => Err(invalid(format!(
+                "the `{name}` searcher requires `max_time` and `time_metric` to be set"
+            ))),
+            _ => Ok(through_struct(&config)),
         }
-        Ok(through_struct(&config))
     }
 }
 

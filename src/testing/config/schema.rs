@@ -13,10 +13,11 @@ pub(super) struct Key {
 pub(super) enum Rule {
     Nothing,
     AtLeast(i64),
+    Above(i64),
     Between(i64, i64),
     OneOf(&'static [&'static str]),
-    /// Each item is text.
-    Texts,
+    /// Each item is of this type.
+    Items(&'static str),
     /// An object with one of the units of a length.
     Length,
     /// A length above nothing, or a number of no unit.
@@ -82,12 +83,12 @@ pub(super) const EXPERIMENT: Section = &[
     object("data_layer"),
     flag("debug"),
     text("description"),
-    key("entrypoint", "string or array or null").and(Rule::Texts),
+    key("entrypoint", "string or array or null").and(Rule::Items("string")),
     object("environment"),
     object("hyperparameters"),
     object("integrations"),
     key("internal", "null"),
-    list("labels").and(Rule::Texts),
+    list("labels").and(Rule::Items("string")),
     list("log_policies"),
     count("max_restarts"),
     object("min_checkpoint_period").and(Rule::Length),
@@ -170,7 +171,7 @@ pub(super) const SECTIONS: &[Plain] = &[
         "integrations.webhooks",
         &[
             list("webhook_id"),
-            list("webhook_name").and(Rule::Texts),
+            list("webhook_name").and(Rule::Items("string")),
             flag("exclude"),
         ],
     ),
@@ -187,7 +188,7 @@ pub(super) const SECTIONS: &[Plain] = &[
         "pbs",
         &[
             integer("slots_per_node").and(Rule::AtLeast(1)),
-            list("pbsbatch_args").and(Rule::Texts),
+            list("pbsbatch_args").and(Rule::Items("string")),
         ],
     ),
     plain("profiling", PROFILING),
@@ -203,7 +204,7 @@ pub(super) const SECTIONS: &[Plain] = &[
         &[
             integer("slots_per_node").and(Rule::AtLeast(1)),
             text("gpu_type"),
-            list("sbatch_args").and(Rule::Texts),
+            list("sbatch_args").and(Rule::Items("string")),
         ],
     ),
 ];
@@ -249,8 +250,8 @@ const PACHYDERM: Section = &[
 ];
 
 const ENVIRONMENT: Section = &[
-    list("add_capabilities").and(Rule::Texts),
-    list("drop_capabilities").and(Rule::Texts),
+    list("add_capabilities").and(Rule::Items("string")),
+    list("drop_capabilities").and(Rule::Items("string")),
     key("environment_variables", "object or array or null"),
     flag("force_pull_image"),
     key("image", "object or string or null"),
@@ -322,21 +323,73 @@ pub(super) const SEARCHER: Union = Union {
                 LENGTH,
                 CONCURRENT,
                 TRIALS,
-                list("bracket_rungs"),
-                key("divisor", "number or null"),
-                integer("max_rungs").and(Rule::AtLeast(1)),
+                BRACKET_RUNGS,
+                DIVISOR,
+                MAX_RUNGS,
+                MODE,
                 integer("max_time"),
-                any("mode").and(Rule::OneOf(&["aggressive", "standard", "conservative"])),
                 flag("stop_once"),
                 text("time_metric"),
             ],
         ),
+        (
+            "async_halving",
+            &[
+                OLD_LENGTH,
+                CONCURRENT,
+                TRIALS,
+                DIVISOR,
+                RUNGS,
+                integer("max_time"),
+                flag("stop_once"),
+                text("time_metric"),
+            ],
+        ),
+        // The rest are known, and refused once all else is right with them.
         ("custom", &[text("unit")]),
+        (
+            "adaptive",
+            &[
+                OLD_LENGTH,
+                DIVISOR,
+                MODE,
+                MAX_RUNGS,
+                BRACKET_RUNGS,
+                object("budget").and(Rule::Length),
+                flag("train_stragglers"),
+            ],
+        ),
+        (
+            "adaptive_simple",
+            &[
+                OLD_LENGTH,
+                DIVISOR,
+                MODE,
+                MAX_RUNGS,
+                integer("max_trials").and(Rule::Between(1, 2000)),
+            ],
+        ),
+        (
+            "sync_halving",
+            &[
+                OLD_LENGTH,
+                DIVISOR,
+                RUNGS,
+                object("budget").and(Rule::SearcherLength),
+                flag("train_stragglers"),
+            ],
+        ),
     ],
     unknown: "is not an object where object[\"name\"] is one of 'single', 'random', 'grid', 'custom', or 'adaptive_asha'",
 };
 
 const LENGTH: Key = key("max_length", "object or integer or null").and(Rule::SearcherLength);
+const OLD_LENGTH: Key = object("max_length").and(Rule::SearcherLength);
+const BRACKET_RUNGS: Key = list("bracket_rungs").and(Rule::Items("integer"));
+const DIVISOR: Key = key("divisor", "number or null").and(Rule::Above(1));
+const MAX_RUNGS: Key = integer("max_rungs").and(Rule::AtLeast(1));
+const RUNGS: Key = integer("num_rungs").and(Rule::AtLeast(1));
+const MODE: Key = any("mode").and(Rule::OneOf(&["aggressive", "standard", "conservative"]));
 const CONCURRENT: Key = count("max_concurrent_trials");
 const TRIALS: Key = integer("max_trials").and(Rule::AtLeast(1));
 

@@ -15,9 +15,10 @@ fn done() -> Answer {
 
 pub(super) fn activate(call: &mut Call<'_>) -> Answer {
     let id = call.id(0, "id")?;
-    match call.state.experiment(id)?.state {
-        // An experiment that has ended is unknown to the part of the master that runs them.
-        state if state.is_terminal() => {
+    let experiment = call.state.experiment(id)?;
+    match experiment.state {
+        // An experiment that has ended is unknown to the part of the master that runs them, like one that it never ran.
+        state if state.is_terminal() || experiment.unmanaged => {
             return Err(unknown(id));
         }
         RunState::Paused => call.state.activate_experiment(id),
@@ -49,7 +50,7 @@ pub(super) fn pause(call: &mut Call<'_>) -> Answer {
     let experiment = editable(call)?;
     let id = experiment.id;
     match experiment.state {
-        state if state.is_terminal() => {
+        state if state.is_terminal() || experiment.unmanaged => {
             return Err(Failure::precondition("experiment in terminal state"));
         }
         RunState::Active => call.state.pause_experiment(id),
@@ -72,7 +73,7 @@ pub(super) fn kill(call: &mut Call<'_>) -> Answer {
     stop(call, RunState::StoppingKilled, 100)
 }
 
-/// Stops an experiment; one that has ended stays as it is.
+/// Stops an experiment; one that has ended, or is run elsewhere, stays as it is.
 fn stop(call: &mut Call<'_>, state: RunState, milliseconds: u64) -> Answer {
     let experiment = editable(call)?;
     let (id, present) = (experiment.id, experiment.state);
@@ -81,7 +82,7 @@ fn stop(call: &mut Call<'_>, state: RunState, milliseconds: u64) -> Answer {
         (RunState::Active | RunState::Paused, _)
             | (RunState::StoppingCanceled, RunState::StoppingKilled)
     );
-    if stoppable {
+    if stoppable && !experiment.unmanaged {
         if let Some(experiment) = call.state.experiments.get_mut(id) {
             experiment.state = state;
             experiment.searcher.stop();

@@ -7,6 +7,7 @@ use crate::testing::failure::Failure;
 use crate::testing::http::Response;
 use crate::testing::pools;
 use crate::testing::router::{Answer, Call};
+use crate::testing::state::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ struct Submission {
     parent_id: Option<i32>,
     validate_only: Option<bool>,
     activate: Option<bool>,
+    unmanaged: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -106,7 +108,8 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     }
     let (project_id, workspace_id) = find_project(call, submission.project_id, &submitted)?;
     check_resources(call, &submitted, workspace_id)?;
-    if submitted.at(&["entrypoint"]).is_none() {
+    let unmanaged = submission.unmanaged == Some(true);
+    if submitted.at(&["entrypoint"]).is_none() && !unmanaged {
         return Err(Failure::internal("managed experiments require entrypoint"));
     }
 
@@ -138,9 +141,12 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     };
     // What is answered beside the experiment is the configuration before its pool was resolved.
     let unresolved = config.clone();
-    let pool = &mut config["resources"]["resource_pool"];
-    if pool.as_str().is_none_or(str::is_empty) {
-        *pool = pools::DEFAULT.into();
+    if !unmanaged {
+        let pool = &mut config["resources"]["resource_pool"];
+        if pool.as_str().is_none_or(str::is_empty) {
+            *pool = pools::DEFAULT.into();
+        }
+        check_search(call.state, &config)?;
     }
     let id = call
         .state
@@ -151,14 +157,17 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
             original_config: text,
             model_definition,
             forked_from,
+            unmanaged,
         })
         .id;
-    if submission.activate == Some(true)
-        && let Some(experiment) = call.state.experiments.get_mut(id)
-    {
-        experiment.state = RunState::Active;
+    if !unmanaged {
+        if submission.activate == Some(true)
+            && let Some(experiment) = call.state.experiments.get_mut(id)
+        {
+            experiment.state = RunState::Active;
+        }
+        call.state.create_first_trials(id);
     }
-    call.state.create_first_trials(id);
     Ok(Response::json(&Created {
         experiment: call.state.experiment_on_wire(call.state.experiment(id)?),
         config: unresolved,
@@ -257,6 +266,51 @@ fn check_resources(
         ));
     }
     Ok(())
+}
+
+/// Checks what a search cannot begin with: a checkpoint that there is not, or a choice of nothing.
+fn check_search(state: &State, config: &Value) -> Result<(), Failure> {
+    let searcher = &config["searcher"];
+    let refused = |why: String| Failure::internal(format!("failed to create experiment: {why}"));
+    if let Some(trial) = searcher["source_trial_id"].as_i64() {
+        if !state
+            .checkpoints
+            .values()
+            .any(|checkpoint| i64::from(checkpoint.trial_id) == trial && checkpoint.is_complete())
+        {
+            return Err(refused(format!(
+                "no checkpoint found for source trial {trial}"
+            )));
+        }
+    } else if let Some(uuid) = searcher["source_checkpoint_uuid"].as_str() {
+        if uuid.len() != 36 {
+            let length = uuid.len();
+            return Err(refused(format!(
+                "invalid source checkpoint UUID: invalid UUID length: {length}"
+            )));
+        }
+        if !state.checkpoints.contains_key(uuid) {
+            return Err(refused(format!("no checkpoint found with UUID {uuid}")));
+        }
+    }
+    if searcher["name"] != "grid" && has_empty_choice(&config["hyperparameters"]) {
+        return Err(Failure::internal(
+            "runtime error: index out of range [0] with length 0",
+        ));
+    }
+    Ok(())
+}
+
+fn has_empty_choice(hyperparameters: &Value) -> bool {
+    let Value::Object(map) = hyperparameters else {
+        return false;
+    };
+    map.values()
+        .any(|parameter| match parameter["type"].as_str() {
+            Some("categorical") => parameter["vals"].as_array().is_none_or(Vec::is_empty),
+            Some(_) => false,
+            None => has_empty_choice(parameter),
+        })
 }
 
 /// The answer to a submission that was only to be checked: an experiment with nothing in it.

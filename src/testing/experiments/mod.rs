@@ -2,8 +2,10 @@
 
 mod actions;
 mod again;
+mod code;
 mod create;
 mod edit;
+mod history;
 mod list;
 mod preview;
 
@@ -18,8 +20,6 @@ use super::simulation::Model;
 use super::state::State;
 use super::trials::{Stage, Trial};
 use super::wire;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -44,8 +44,15 @@ pub(super) const ROUTES: &[Route] = &[
     Route::post("/api/v1/experiments/continue", again::go_on),
     Route::post("/api/v1/preview-hp-search", preview::search),
     Route::get("/experiments/{}/preview_gc", edit::preview_garbage).plain(),
-    Route::get("/api/v1/experiments/{}/model_def", model_definition),
-    Route::get("/experiments/{}/model_def", model_definition_file).plain(),
+    Route::get("/api/v1/experiments/{}/model_def", code::packed),
+    Route::get("/api/v1/experiments/{}/file_tree", code::tree),
+    Route::post("/api/v1/experiments/{}/file", code::file),
+    Route::get("/experiments/{}/model_def", code::archive).plain(),
+    Route::get("/experiments/{}/file/download", code::download).plain(),
+    Route::get(
+        "/api/v1/experiments/{}/validation-history",
+        history::of_validations,
+    ),
     Route::delete(
         "/api/v1/experiments/{}/tensorboard-files",
         delete_tensorboard_files,
@@ -103,6 +110,8 @@ pub(super) struct Experiment {
     pub(super) end_time: Option<Timestamp>,
     pub(super) job_id: String,
     pub(super) forked_from: Option<i32>,
+    /// It is run elsewhere: the master only keeps what is told of it.
+    pub(super) unmanaged: bool,
     /// What it came to in the end; before that the trials tell.
     pub(super) progress: f64,
     pub(super) trials: Vec<i32>,
@@ -120,6 +129,7 @@ pub(super) struct NewExperiment {
     pub(super) original_config: String,
     pub(super) model_definition: ModelDefinition,
     pub(super) forked_from: Option<i32>,
+    pub(super) unmanaged: bool,
 }
 
 impl Experiment {
@@ -216,6 +226,7 @@ impl State {
             end_time: None,
             job_id: super::state::uuid(),
             forked_from: new.forked_from,
+            unmanaged: new.unmanaged,
             progress: 0.0,
             trials: Vec::new(),
             model_definition: new.model_definition,
@@ -312,7 +323,7 @@ impl State {
             project_owner_id: project.map_or(0, |project| project.owner),
             checkpoint_size,
             checkpoint_count,
-            unmanaged: false,
+            unmanaged: experiment.unmanaged,
             duration: None,
             model_definition_size: Some(experiment.model_definition.packed.len()),
             best_trial_searcher_metric: None,
@@ -323,7 +334,7 @@ impl State {
 fn get(call: &mut Call<'_>) -> Answer {
     let experiment = call.state.experiment(call.id(0, "experiment_id")?)?;
     let job_summary = match experiment.state {
-        RunState::Active => {
+        RunState::Active if !experiment.trials.is_empty() => {
             let state = match call.state.experiment_state_word(experiment).as_str() {
                 "STATE_QUEUED" => "STATE_QUEUED",
                 _ => "STATE_SCHEDULED",
@@ -344,32 +355,6 @@ fn get(call: &mut Call<'_>) -> Answer {
         job_summary,
         config: &experiment.config,
     }))
-}
-
-fn model_definition(call: &mut Call<'_>) -> Answer {
-    let experiment = call.state.experiment(call.id(0, "experiment_id")?)?;
-    let packed = BASE64.encode(&*experiment.model_definition.packed);
-    Ok(Response::json(&json!({"b64Tgz": packed})))
-}
-
-fn model_definition_file(call: &mut Call<'_>) -> Answer {
-    let id = call.id(0, "experiment_id")?;
-    let experiment = call.state.experiment(id)?;
-    let name: String = experiment
-        .name()
-        .chars()
-        .map(|letter| {
-            if letter.is_ascii_alphanumeric() {
-                letter
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    let packed = experiment.model_definition.packed.to_vec();
-    let disposition = format!("attachment; filename=\"exp{id}_{name}_model_def.tar.gz\"");
-    let response = Response::bytes(200, "application/gzip", packed);
-    Ok(response.with_header("content-disposition", disposition))
 }
 
 fn delete_tensorboard_files(call: &mut Call<'_>) -> Answer {

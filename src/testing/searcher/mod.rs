@@ -38,6 +38,12 @@ impl Searcher {
             usize::try_from(count).unwrap_or(usize::MAX)
         };
         let concurrent = match count("max_concurrent_trials") {
+            // As many as let one come through all rungs.
+            0 if searcher["name"] == "async_halving" => {
+                let rungs = searcher["num_rungs"].as_f64().unwrap_or(1.0);
+                let divisor = searcher["divisor"].as_f64().unwrap_or(1.0);
+                (divisor.powf(rungs - 1.0) as usize).max(1)
+            }
             0 => usize::MAX,
             count => count,
         };

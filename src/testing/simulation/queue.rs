@@ -14,10 +14,6 @@ impl State {
             Some(experiment) => experiment.searcher.first(),
             None => return,
         };
-        if first.is_empty() {
-            // A grid without points has nothing to wait for.
-            self.end_experiment(experiment_id, RunState::Completed);
-        }
         for hparams in first {
             self.create_trial(experiment_id, hparams);
         }
