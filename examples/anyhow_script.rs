@@ -1,5 +1,6 @@
 //! A script with `anyhow`: errors of every crate go up with `?`, and the kind of one of this crate can still be asked for.
 
+#[macro_use]
 mod support;
 
 use std::fs;

@@ -1,5 +1,6 @@
 //! Three ways to the best checkpoint, and its files: `cargo run --example best_checkpoint -- [EXPERIMENT]`.
 
+#[macro_use]
 mod support;
 
 use std::env;

@@ -1,6 +1,7 @@
 //! Deletes the checkpoints of an experiment but for the best one of each trial:
 //! `cargo run --example cleanup_checkpoints -- [EXPERIMENT] [--delete]`. Without `--delete` it only says what it would do.
 
+#[macro_use]
 mod support;
 
 use std::collections::HashSet;

@@ -3,6 +3,7 @@
 //! On the master in `DET_MASTER`, logged in by the environment or the token store as an administrator who may create and delete; without that
 //! variable, on a master inside this process. What it creates it also deletes, where that can be deleted.
 
+#[macro_use]
 mod support;
 
 use std::fmt::Debug;

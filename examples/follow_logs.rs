@@ -1,6 +1,7 @@
 //! Follows a trial's log until the trial ends, through cut connections and restarts of the master:
 //! `cargo run --example follow_logs -- [TRIAL]`.
 
+#[macro_use]
 mod support;
 
 use std::env;

@@ -1,6 +1,7 @@
 //! A whole search: submits a grid, follows the logs of its trials, downloads the best checkpoint and registers it as a model's next version:
 //! `cargo run --example grid_search -- [MODEL]`.
 
+#[macro_use]
 mod support;
 
 use std::collections::HashSet;
@@ -29,8 +30,7 @@ fn main() -> Result<()> {
     println!("checkpoint {} is in {}", best.uuid, directory.display());
 
     let name = env::args().nth(1).unwrap_or("example-grid".to_owned());
-    let model = support::get_or_create_model(&name)?;
-    let version = model.register_version(&best.uuid)?;
+    let version = support::get_or_create_model(&name)?.register_version(&best.uuid)?;
     println!("registered as {name} {}", version.model_version);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The newest experiments as a table: `cargo run --example list_experiments -- [USER…]`.
 
+#[macro_use]
 mod support;
 
 use std::env;

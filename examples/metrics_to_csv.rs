@@ -2,10 +2,10 @@
 //!
 //! A row is what one trial reported at one step to one group; the columns are the metrics that occur.
 
+#[macro_use]
 mod support;
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 
 use anyhow::Result;
 use determined::{TrialMetrics, client};
@@ -26,7 +26,7 @@ fn main() -> Result<()> {
 
     let mut head = vec!["trial", "group", "steps", "time"];
     head.extend(names.iter().map(|name| name.as_str()));
-    row(&head)?;
+    row(&head);
     for report in &reports {
         let time = report.end_time.map(|time| time.to_string());
         let mut cells = vec![
@@ -40,18 +40,17 @@ fn main() -> Result<()> {
             let value = report.metric(name).map(|value| value.to_string());
             value.unwrap_or_default()
         }));
-        row(&cells)?;
+        row(&cells);
     }
     Ok(())
 }
 
-fn row(cells: &[impl AsRef<str>]) -> io::Result<()> {
+fn row(cells: &[impl AsRef<str>]) {
     let cells = cells.iter().map(|cell| match cell.as_ref() {
         text if text.contains([',', '"', '\n', '\r']) => {
             format!("\"{}\"", text.replace('"', "\"\""))
         }
         text => text.to_owned(),
     });
-    // Unlike println!, it does not panic when nobody reads on, as in `… | head`.
-    writeln!(io::stdout(), "{}", cells.collect::<Vec<_>>().join(","))
+    println!("{}", cells.collect::<Vec<_>>().join(","));
 }

@@ -2,6 +2,9 @@
 //!
 //! For all others there is `determined::testing::MockMaster`, which keeps state and needs no canned answers.
 
+#[macro_use]
+mod support;
+
 use anyhow::{Context, Result};
 use determined::{Determined, ErrorKind, LoginOptions, Proxy, TokenStore};
 

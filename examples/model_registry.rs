@@ -1,5 +1,6 @@
 //! The model registry: a model, a version of it, and how both are described and found again.
 
+#[macro_use]
 mod support;
 
 use anyhow::Result;

@@ -1,5 +1,6 @@
 //! Learning curves of an experiment's trials as a picture: `cargo run --example plot_metrics -- [EXPERIMENT [METRIC [FILE]]]`.
 
+#[macro_use]
 mod support;
 
 use std::env;
@@ -11,8 +12,7 @@ fn main() -> Result<()> {
     let _master = support::login()?;
     let experiment = support::experiment()?;
     let argument = |n: usize, default: &str| env::args().nth(n).unwrap_or(default.to_owned());
-    let metric = argument(2, "loss");
-    let file = argument(3, "learning-curves.svg");
+    let (metric, file) = (argument(2, "loss"), argument(3, "learning-curves.svg"));
 
     let mut curves = Vec::new();
     let (mut width, mut top, mut bottom) = (1.0_f64, f64::NEG_INFINITY, 0.0_f64);
@@ -43,8 +43,8 @@ fn main() -> Result<()> {
     chart.configure_mesh().max_light_lines(0).draw()?;
     for (n, (trial, points)) in curves.into_iter().enumerate() {
         let color = Palette99::pick(n).stroke_width(2);
-        let label = chart.draw_series(LineSeries::new(points, color))?;
-        label
+        chart
+            .draw_series(LineSeries::new(points, color))?
             .label(format!("trial {trial}"))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
     }

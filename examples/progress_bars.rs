@@ -3,6 +3,7 @@
 //! The library draws nothing by itself. It tells a function; the one here, of the feature `progress`, draws a bar on the standard error output
 //! if that is a terminal, without colours if `NO_COLOR` is set.
 
+#[macro_use]
 mod support;
 
 use std::env;

@@ -1,6 +1,7 @@
 //! Registers the best checkpoint of an experiment as a model's next version, if it is better than the latest one:
 //! `cargo run --example promote_best_model -- [EXPERIMENT [MODEL]]`.
 
+#[macro_use]
 mod support;
 
 use std::env;

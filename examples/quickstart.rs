@@ -2,6 +2,7 @@
 //!
 //! On the master in `DET_MASTER`, logged in by the environment or the token store; without that variable, on a master inside this process.
 
+#[macro_use]
 mod support;
 
 use std::env;

@@ -2,6 +2,9 @@
 //!
 //! Compares their model registries. Without URLs, two masters run inside this process.
 
+#[macro_use]
+mod support;
+
 use std::collections::BTreeSet;
 use std::env;
 use std::thread;
@@ -36,11 +39,10 @@ fn main() -> Result<()> {
     let theirs = names(&there)?;
     let mine = mine.join().ok().context("the thread panicked")??;
 
-    for (client, own, other) in [(&here, &mine, &theirs), (&there, &theirs, &mine)] {
+    for (whose, own, other) in [("first", &mine, &theirs), ("second", &theirs, &mine)] {
         let only_here: Vec<&String> = own.difference(other).collect();
         println!(
-            "{} has {} models, of which the other lacks {only_here:?}",
-            client.get_session_username(),
+            "models of the {whose} master: {}, of which the other lacks {only_here:?}",
             own.len()
         );
     }

@@ -53,6 +53,15 @@ enum Source {
 impl ExperimentConfig {
     /// The configuration in the YAML file at `path`. The file is read now; a path alone, as it is given to a call, is read by the call.
     ///
+    /// ```
+    /// use determined::{ErrorKind, ExperimentConfig};
+    ///
+    /// let config = ExperimentConfig::from_file("examples/model_def/config.yaml")?;
+    /// let error = ExperimentConfig::from_file("no/such.yaml").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Io);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Io`] if the file cannot be read, [`ErrorKind::ExperimentConfig`], with the line and column, if it is not one YAML
@@ -62,6 +71,15 @@ impl ExperimentConfig {
     }
 
     /// The configuration that YAML (or JSON) text describes.
+    ///
+    /// ```
+    /// use determined::{ErrorKind, ExperimentConfig};
+    ///
+    /// let config = ExperimentConfig::from_yaml("name: mnist\nentrypoint: python3 train.py\n")?;
+    /// let error = ExperimentConfig::from_yaml("name: [mnist\n").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::ExperimentConfig);
+    /// # Ok::<(), determined::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

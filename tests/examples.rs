@@ -104,6 +104,24 @@ fn follow_logs_prints_a_log_while_it_grows_and_ends_with_the_trial() {
 }
 
 #[test]
+fn follow_logs_ends_quietly_when_nobody_reads_on() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut follower = command("follow_logs", &scratch)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(follower.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    assert!(first.contains("Scheduling Trial 1"), "{first}");
+    let done = follower.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", done.status);
+    assert_eq!(String::from_utf8(done.stderr).unwrap(), "");
+}
+
+#[test]
 fn grid_search_follows_every_trial_and_registers_the_best() {
     let scratch = tempfile::tempdir().unwrap();
     let out = run_in("grid_search", &["iris"], &scratch);
@@ -191,7 +209,8 @@ fn two_masters_are_kept_apart() {
     let out = run("two_masters", &[]);
     assert_eq!(
         out,
-        "determined has 2 models, of which the other lacks [\"rose\"]\ndetermined has 1 models, of which the other lacks []\n"
+        "models of the first master: 2, of which the other lacks [\"rose\"]\n\
+         models of the second master: 1, of which the other lacks []\n"
     );
 }
 

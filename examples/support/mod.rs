@@ -1,15 +1,33 @@
 //! What the examples share: a master to speak to, an experiment to look at, and how far a wait has come.
 
-#![allow(dead_code, reason = "every example uses its own part")]
+#![allow(dead_code, unused_macros, reason = "every example uses its own part")]
 
-use std::env;
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::{env, fmt, process};
 
 use anyhow::Result;
 use determined::testing::{Clock, MockMaster};
 use determined::{Experiment, LoginOptions, Model, WaitProgress, client, progress_bar};
+
+/// Prints as the standard library's does, which panics when nobody reads on, as in `… | head`: see [`print`].
+macro_rules! print {
+    ($($text:tt)*) => { $crate::support::print(format_args!($($text)*)) };
+}
+
+/// Like `print`, with the end of the line.
+macro_rules! println {
+    ($($text:tt)*) => { $crate::support::print(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Writes to the standard output. The example ends here, quietly, when nobody reads on.
+pub(crate) fn print(text: fmt::Arguments<'_>) {
+    match io::stdout().write_fmt(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(0),
+        result => result.expect("the standard output can be written to"),
+    }
+}
 
 /// Logs the default client in: at the master in `DET_MASTER`, by the environment or the token store, or else at one inside this process,
 /// which lives as long as what is returned.
