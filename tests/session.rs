@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use determined::{Determined, ErrorKind, LoginOptions, TokenStore};
+use determined::{Determined, ErrorKind};
 use support::{After, LOGGED_IN, ME, RawMaster, answer, json};
 
 const UNAUTHENTICATED: &str =
@@ -126,12 +126,7 @@ fn a_master_that_is_not_there_is_reported_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let options = LoginOptions::new()
-        .master(&url)
-        .user("kim")
-        .password("p")
-        .token_store(TokenStore::None)
-        .environment([("HOME", "/nonexistent")]);
+    let options = crate::support::options(&url);
     let started = Instant::now();
     let error = Determined::new(options).unwrap_err();
     assert!(started.elapsed() < Duration::from_secs(5));
@@ -390,12 +385,7 @@ fn an_early_refusal_of_an_upload_is_reported_as_such() {
     });
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("big.bin"), vec![7; 8 << 20]).unwrap();
-    let options = LoginOptions::new()
-        .master(url)
-        .user("kim")
-        .password("p")
-        .token_store(TokenStore::None)
-        .environment([("HOME", "/nonexistent")]);
+    let options = crate::support::options(&url);
     let client = Determined::new(options).unwrap();
     let config = serde_json::json!({"name": "n"});
     let error = client

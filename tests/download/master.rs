@@ -223,12 +223,7 @@ fn a_killed_download_is_completed_by_the_next() {
     const URL: &str = "DOWNLOAD_UNTIL_KILLED_FROM";
     const PATH: &str = "DOWNLOAD_UNTIL_KILLED_TO";
     if let (Ok(url), Ok(path)) = (std::env::var(URL), std::env::var(PATH)) {
-        let options = determined::LoginOptions::new()
-            .master(url)
-            .user("kim")
-            .password("p")
-            .token_store(determined::TokenStore::None)
-            .environment([("HOME", "/nonexistent")]);
+        let options = crate::support::options(&url);
         let client = determined::Determined::new(options).unwrap();
         let checkpoint = client.get_checkpoint(UUID).unwrap();
         checkpoint.download_with(to(path)).unwrap();

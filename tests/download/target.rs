@@ -59,12 +59,7 @@ fn without_a_path_it_goes_below_checkpoints() {
     // The one test that depends on the working directory changes it in a process of its own.
     let scratch = tempfile::tempdir().unwrap();
     if let Ok(url) = std::env::var("DOWNLOAD_HERE_FROM") {
-        let options = determined::LoginOptions::new()
-            .master(url)
-            .user("kim")
-            .password("p")
-            .token_store(determined::TokenStore::None)
-            .environment([("HOME", "/nonexistent")]);
+        let options = crate::support::options(&url);
         let client = determined::Determined::new(options).unwrap();
         let path = client.get_checkpoint(UUID).unwrap().download().unwrap();
         assert_eq!(path, Path::new("checkpoints").join(UUID));

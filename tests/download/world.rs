@@ -11,6 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
+pub(crate) use crate::support::tree;
 use crate::support::{After, RawMaster, answer, json as send_json};
 
 pub(crate) const UUID: &str = "0f5581ff-18d1-4a13-8244-feadd21feee2";
@@ -94,25 +95,6 @@ pub(crate) fn to(path: impl AsRef<Path>) -> DownloadOptions {
     DownloadOptions::new()
         .path(path.as_ref())
         .mode(DownloadMode::Master)
-}
-
-/// Every file below a directory with its content; directories end in a slash.
-pub(crate) fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut open = vec![root.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(root).unwrap().display().to_string();
-            if path.is_dir() {
-                found.insert(name + "/", Vec::new());
-                open.push(path);
-            } else {
-                found.insert(name, fs::read(path).unwrap());
-            }
-        }
-    }
-    found
 }
 
 pub(crate) fn expected(uuid: &str) -> BTreeMap<String, Vec<u8>> {

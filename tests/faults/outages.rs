@@ -303,14 +303,9 @@ fn a_backlog_that_is_full_is_no_connection_and_not_a_hang() {
     let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(50));
     let held: Vec<TcpStream> = (0..5000).map_while(|_| connect().ok()).collect();
     assert!(held.len() < 5000);
-    let options = determined::LoginOptions::new()
-        .master(format!("http://{address}"))
-        .user("kim")
-        .password("p")
-        .token_store(determined::TokenStore::None)
+    let options = crate::support::options(&format!("http://{address}"))
         .connect_timeout(Duration::from_millis(300))
-        .read_timeout(Duration::from_millis(300))
-        .environment([("HOME", "/nonexistent")]);
+        .read_timeout(Duration::from_millis(300));
     let started = Instant::now();
     let error = Determined::new(options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
@@ -361,12 +356,7 @@ fn a_server_that_hangs_up_at_once_is_a_cut_connection() {
             let _ = stream.read(&mut [0; 1]);
         }
     });
-    let options = determined::LoginOptions::new()
-        .master(url)
-        .user("kim")
-        .password("p")
-        .token_store(determined::TokenStore::None)
-        .environment([("HOME", "/nonexistent")]);
+    let options = crate::support::options(&url);
     let error = Determined::new(options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
 }

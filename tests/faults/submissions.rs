@@ -67,13 +67,7 @@ fn taking(handler: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, Arc<A
 }
 
 fn client(url: &str) -> Determined {
-    let options = determined::LoginOptions::new()
-        .master(url)
-        .user("kim")
-        .password("p")
-        .token_store(determined::TokenStore::None)
-        .read_timeout(Duration::from_secs(1))
-        .environment([("HOME", "/nonexistent")]);
+    let options = crate::support::options(url).read_timeout(Duration::from_secs(1));
     Determined::new(options).unwrap()
 }
 
@@ -179,12 +173,7 @@ fn a_master_that_stops_reading_is_a_timeout_and_not_a_hang() {
 #[test]
 fn cancelling_ends_a_submission_within_a_second() {
     let (url, _) = taking(|_stream| thread::sleep(Duration::from_secs(30)));
-    let options = determined::LoginOptions::new()
-        .master(url)
-        .user("kim")
-        .password("p")
-        .token_store(determined::TokenStore::None)
-        .environment([("HOME", "/nonexistent")]);
+    let options = crate::support::options(&url);
     let client = Determined::new(options).unwrap();
     let directory = directory(16 << 20);
     let token = CancelToken::new();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use determined::{Determined, ErrorKind, LoginOptions, TokenStore};
+use determined::{Determined, ErrorKind};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -331,13 +331,7 @@ fn a_body_that_stalls_half_way_is_an_error_after_one_read_timeout() {
 fn a_master_that_takes_connections_and_says_nothing_is_an_error_at_login() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let options = LoginOptions::new()
-        .master(url)
-        .user("kim")
-        .password("p")
-        .token_store(TokenStore::None)
-        .read_timeout(Duration::from_millis(300))
-        .environment([("HOME", "/nonexistent")]);
+    let options = crate::support::options(&url).read_timeout(Duration::from_millis(300));
     let started = Instant::now();
     let error = Determined::new(options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
@@ -400,12 +394,7 @@ fn headers_that_never_end_are_an_error_and_not_a_leak() {
             }
         }
     });
-    let options = LoginOptions::new()
-        .master(url)
-        .user("kim")
-        .password("p")
-        .token_store(TokenStore::None)
-        .environment([("HOME", "/nonexistent")]);
+    let options = crate::support::options(&url);
     let client = Determined::new(options).unwrap();
     let error = client.get_experiment(1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{error}");

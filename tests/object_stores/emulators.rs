@@ -10,32 +10,13 @@ use std::time::Duration;
 use determined::{Checkpoint, Determined, DownloadMode, DownloadOptions, ErrorKind};
 use serde_json::{Value, json};
 
-use crate::support::{RawMaster, json as send_json};
+use crate::support::{RawMaster, json as send_json, tree};
 
 /// What `seed.py` says of the emulators that it has filled: the path of this file is in `EMULATORS`.
 fn emulator(name: &str) -> (Value, Value) {
     let path = std::env::var("EMULATORS").expect("EMULATORS: run tests/object_stores/emulators.sh");
     let all: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     (all["stores"][name].clone(), all)
-}
-
-/// Every file below a directory with its content; directories end in a slash.
-fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut open = vec![root.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(root).unwrap().display().to_string();
-            if path.is_dir() {
-                found.insert(name + "/", Vec::new());
-                open.push(path);
-            } else {
-                found.insert(name, fs::read(path).unwrap());
-            }
-        }
-    }
-    found
 }
 
 /// The checkpoint of an emulator, in a master that says that it is in this storage.

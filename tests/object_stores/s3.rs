@@ -129,12 +129,7 @@ fn a_killed_download_goes_on_where_it_was() {
     const URL: &str = "FETCH_UNTIL_KILLED_FROM";
     const PATH: &str = "FETCH_UNTIL_KILLED_TO";
     if let (Ok(url), Ok(path)) = (std::env::var(URL), std::env::var(PATH)) {
-        let options = determined::LoginOptions::new()
-            .master(url)
-            .user("kim")
-            .password("p")
-            .token_store(determined::TokenStore::None)
-            .environment([("HOME", "/nonexistent")]);
+        let options = crate::support::options(&url);
         let client = Determined::new(options).unwrap();
         let options = DownloadOptions::new().path(path).mode(DownloadMode::Direct);
         client

@@ -9,8 +9,11 @@
 pub mod table;
 pub mod tls;
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -156,6 +159,25 @@ pub fn options(url: &str) -> LoginOptions {
         .token_store(TokenStore::None)
         .proxy(Proxy::None)
         .environment([("HOME", "/nonexistent")])
+}
+
+/// Every file below a directory with its content; directories end in a slash.
+pub fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            if path.is_dir() {
+                found.insert(name + "/", Vec::new());
+                open.push(path);
+            } else {
+                found.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    found
 }
 
 fn serve(mut stream: TcpStream, handler: &Handler, requests: &Mutex<Vec<Seen>>) {
