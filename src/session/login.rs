@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::http::{Http, HttpSettings, Proxy, ProxyRules};
-use super::password::Secret;
+use super::secret::Secret;
 use super::stores::{CertificateOptions, CertificateSettings, TokenStore, TokenStoreHandle};
 use super::{Line, MasterUrl, Session, Shared, Token};
 use crate::error::{Error, ErrorKind, Result};

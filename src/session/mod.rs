@@ -10,11 +10,11 @@ mod json_lines;
 mod login;
 mod master_url;
 mod pages;
-mod password;
 mod redirect;
 mod refusal;
 mod request;
 mod retry;
+mod secret;
 mod stores;
 
 use std::fmt;
@@ -39,12 +39,12 @@ pub(crate) use self::json_lines::{JsonLines, decode, invalid_line};
 pub use self::login::LoginOptions;
 pub(crate) use self::master_url::MasterUrl;
 pub use self::pages::Pages;
-pub(crate) use self::password::{Secret, complexity_problems, hash as password_hash};
 #[cfg(fuzzing)]
 pub(crate) use self::refusal::fuzz as fuzz_refusal;
 #[cfg(fuzzing)]
 pub(crate) use self::request::fuzz as fuzz_answer;
 pub(crate) use self::request::{Request, encode, route};
+pub(crate) use self::secret::{Secret, complexity_problems, password_hash};
 pub use self::stores::TokenStore;
 #[cfg(fuzzing)]
 pub(crate) use self::stores::fuzz_token_store;

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::{Error, Result};
 use crate::session::environment::Environment;
 use crate::session::master_url::HostPort;
-use crate::session::password::Secret;
+use crate::session::secret::Secret;
 
 /// Through which proxy a client reaches the master and the stores of checkpoints. The default is [`Proxy::Environment`].
 ///

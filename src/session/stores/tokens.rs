@@ -8,7 +8,7 @@ use super::token_file::{Entry, TokenFile, key_of};
 use crate::error::{ErrorKind, Result};
 use crate::session::MasterUrl;
 use crate::session::environment::Environment;
-use crate::session::password::Secret;
+use crate::session::secret::Secret;
 
 /// The tokens of one master's users. Every call reads the file anew, and every change is one under the file's lock.
 #[derive(Debug, Clone)]

@@ -39,7 +39,7 @@ impl Drop for Secret {
 }
 
 /// What is sent to the master in place of a password: the salted SHA-512 in hexadecimal, or nothing for the blank password.
-pub(crate) fn hash(password: &str) -> Secret {
+pub(crate) fn password_hash(password: &str) -> Secret {
     use fmt::Write;
     if password.is_empty() {
         return Secret::new("");
@@ -94,7 +94,7 @@ mod tests {
         assert!(cases.len() >= 8);
         for case in cases {
             assert_eq!(
-                hash(&case.password).expose(),
+                password_hash(&case.password).expose(),
                 case.hash,
                 "{}",
                 case.password
