@@ -4,6 +4,18 @@ use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// How fast simulated experiments live. The default is [`Clock::Instant`].
+///
+/// ```
+/// use determined::ExperimentState;
+/// use determined::testing::{Clock, MockMaster, MockMasterOptions};
+///
+/// let master = MockMaster::start_with(MockMasterOptions::new().clock(Clock::Manual));
+/// let experiment = master.experiment().create();
+/// assert_eq!(experiment.state, ExperimentState::Queued);
+/// master.set_clock(Clock::Instant);
+/// assert_eq!(experiment.wait()?, ExperimentState::Completed);
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Clock {

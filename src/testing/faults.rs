@@ -8,6 +8,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A request that a [`MockMaster`](super::MockMaster) got.
+///
+/// ```
+/// use determined::testing::MockMaster;
+///
+/// let master = MockMaster::start();
+/// master.determined().create_model("iris")?;
+/// let request = master.requests().pop().unwrap();
+/// assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/api/v1/models"));
+/// assert_eq!(request.json()["name"], "iris");
+/// assert_eq!(request.header("Content-Type"), Some("application/json"));
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RecordedRequest {
@@ -37,7 +49,19 @@ impl RecordedRequest {
     }
 }
 
-/// What goes wrong with a request.
+/// What goes wrong with a request; [`MockMaster::fault`](super::MockMaster::fault) orders it.
+///
+/// ```
+/// use determined::{ErrorKind, testing::{Fault, MockMaster}};
+///
+/// let master = MockMaster::start();
+/// let client = master.determined();
+/// master.fault("POST /api/v1/models", Fault::Cut, 1);
+/// let error = client.create_model("iris").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Connection);
+/// assert_eq!(client.get_model("iris")?.name, "iris"); // the answer was lost, not the request
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {

@@ -161,6 +161,17 @@ impl MockMasterOptions {
 ///
 /// There are the users `determined` (id 2) and `admin` (id 1), the workspace and the project `Uncategorized`, the resource pool
 /// `default` and an agent with two slots.
+///
+/// ```
+/// use determined::testing::MockMaster;
+///
+/// let master = MockMaster::start();
+/// let experiment = master.experiment().create();
+/// let best = experiment.top_checkpoint()?;
+/// let version = master.determined().create_model("iris")?.register_version(&best.uuid)?;
+/// assert_eq!(version.model_version, 1);
+/// # Ok::<(), determined::Error>(())
+/// ```
 pub struct MockMaster {
     front: Arc<Front>,
     address: SocketAddr,

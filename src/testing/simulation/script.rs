@@ -7,6 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A trial about which a [model](super::super::MockMasterOptions::model) is asked what it does.
+///
+/// ```
+/// use determined::testing::{MockMaster, MockMasterOptions, SimulatedTrial, TrialScript};
+///
+/// /// The first trial of every experiment fails, until it has begun three times.
+/// fn model(trial: &SimulatedTrial) -> TrialScript {
+///     let is_broken = trial.index == 0 && trial.restarts < 2;
+///     TrialScript::new().print("hello").exit(i32::from(is_broken))
+/// }
+///
+/// let master = MockMaster::start_with(MockMasterOptions::new().model(model));
+/// let restarting = serde_json::json!({"max_restarts": 2});
+/// let trial = master.experiment().with_config(restarting).create().await_first_trial()?;
+/// assert_eq!((trial.state.as_str(), trial.restarts), ("COMPLETED", 2));
+/// # Ok::<(), determined::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SimulatedTrial {
