@@ -91,5 +91,5 @@ fn the_wait_ends_at_its_limit_or_when_it_is_cancelled() {
         .delete_with(patiently().cancel(&token))
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(15));
 }

@@ -421,7 +421,7 @@ fn a_silent_log_can_be_cancelled() {
     let master = master("RUNNING", |_, _, stream| {
         start_chunked(stream)?;
         chunk(stream, line(0, 0).as_bytes())?;
-        thread::sleep(Duration::from_secs(10));
+        thread::sleep(Duration::from_secs(60));
         Ok(After::Close)
     });
     let token = CancelToken::new();
@@ -436,7 +436,7 @@ fn a_silent_log_can_be_cancelled() {
         entries.next().unwrap().unwrap_err()
     });
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(15));
     assert!(entries.next().is_none());
 }
 

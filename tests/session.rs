@@ -129,7 +129,7 @@ fn a_master_that_is_not_there_is_reported_at_once() {
     let options = crate::support::options(&url);
     let started = Instant::now();
     let error = Determined::new(options).unwrap_err();
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(error.kind(), ErrorKind::MasterNotFound);
     assert!(error.to_string().contains(&url), "{error}");
 }
@@ -147,7 +147,7 @@ fn a_silent_master_is_an_error_after_one_read_timeout() {
     let started = Instant::now();
     let error = client.whoami().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(15));
 }
 
 #[test]

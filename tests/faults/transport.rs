@@ -323,7 +323,7 @@ fn a_body_that_stalls_half_way_is_an_error_after_one_read_timeout() {
     let client = Determined::new(options).unwrap();
     let error = client.get_experiment(1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(15));
     assert_eq!(master.count("/api/v1/experiments/1"), 1);
 }
 
@@ -335,7 +335,7 @@ fn a_master_that_takes_connections_and_says_nothing_is_an_error_at_login() {
     let started = Instant::now();
     let error = Determined::new(options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(15));
     drop(listener);
 }
 
