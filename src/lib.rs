@@ -134,6 +134,7 @@ mod experiment;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod lenient;
 mod logs;
 mod metrics;
 mod model;

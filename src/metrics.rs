@@ -94,8 +94,8 @@ struct Report {
     end_time: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
     group: String,
-    #[serde(default, deserialize_with = "lenient")]
-    metrics: Values,
+    #[serde(default)]
+    metrics: Option<Values>,
 }
 
 /// The metrics of validations have a key of their own; those of all other groups are under the other one.
@@ -111,7 +111,7 @@ struct Values {
 
 impl From<Report> for TrialMetrics {
     fn from(report: Report) -> Self {
-        let values = report.metrics;
+        let values = report.metrics.unwrap_or_default();
         Self {
             trial_id: report.trial_id,
             trial_run_id: report.trial_run_id,
@@ -173,7 +173,7 @@ impl MetricReports {
             };
             if !self.line.open(line) {
                 let reports = decode::<Reports>(line).map_err(|error| lines.explain(error))?;
-                self.fetched = reports.metrics.into_iter();
+                self.fetched = reports.metrics.unwrap_or_default().into_iter();
             }
         }
     }
@@ -204,8 +204,8 @@ impl fmt::Debug for MetricReports {
 /// What a line of the stream holds.
 #[derive(Deserialize)]
 struct Reports {
-    #[serde(default, deserialize_with = "lenient")]
-    metrics: Vec<TrialMetrics>,
+    #[serde(default)]
+    metrics: Option<Vec<TrialMetrics>>,
 }
 
 /// What masters write before and behind the reports of a line.

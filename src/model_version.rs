@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 
 use crate::checkpoint::{Checkpoint, CheckpointBody};
 use crate::error::Result;
+use crate::lenient::lenient_objects;
 use crate::metrics::{self, MetricReports};
 use crate::model::model_route;
 use crate::session::{Session, route};
-use crate::wire::{OrderBy, lenient, time};
+use crate::wire::{OrderBy, exact, lenient, time};
 
 /// A version of a [`Model`](crate::Model): a checkpoint under the next number of that name.
 ///
@@ -63,7 +64,7 @@ pub struct ModelVersion {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ModelVersionBody {
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "exact")]
     version: i32,
     #[serde(default, deserialize_with = "lenient")]
     model: ModelOfVersion,
@@ -95,6 +96,8 @@ struct ModelOfVersion {
     #[serde(default, deserialize_with = "lenient")]
     name: String,
 }
+
+lenient_objects!(ModelVersionBody ModelOfVersion);
 
 impl ModelVersionBody {
     pub(crate) fn attach(self, session: &Session) -> ModelVersion {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::experiment::{self, Experiment, ExperimentQuery};
+use crate::lenient::lenient_objects;
 use crate::name;
 use crate::session::{Session, route};
 use crate::wire::{lenient, object};
@@ -27,7 +28,7 @@ object! {
     /// ```
     pub struct Project from ProjectBody {
         /// The id.
-        pub id: i32,
+        pub id: i32 as "crate::wire::exact",
         /// The name, which no other project in the workspace has.
         pub name: String,
         /// The short key that stands in the names of its runs. Older masters have none.
@@ -71,6 +72,8 @@ pub struct ProjectNote {
     #[serde(default, deserialize_with = "lenient")]
     pub contents: String,
 }
+
+lenient_objects!(ProjectNote);
 
 pub(crate) fn get(session: &Session, project_id: i32) -> Result<Project> {
     let project: ProjectBody = session

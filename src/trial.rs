@@ -194,7 +194,7 @@ object! {
     #[doc(alias = "TrialReference")]
     pub struct Trial from TrialBody {
         /// The id.
-        pub id: i32,
+        pub id: i32 as "crate::wire::exact",
         /// The experiment that it belongs to.
         pub experiment_id: i32,
         /// Its hyperparameters.
@@ -223,7 +223,7 @@ object! {
         /// The task that runs it, and before it those that did.
         pub task_ids: Vec<String>,
         /// The size in bytes of all its checkpoints.
-        pub total_checkpoint_size: u64 as "crate::wire::count",
+        pub total_checkpoint_size: u64,
         /// How many checkpoints it has.
         pub checkpoint_count: i32,
     }

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::lenient::lenient_objects;
 use crate::name;
 use crate::session::{Pages, Secret, Session, complexity_problems, password_hash, route};
-use crate::wire::lenient;
+use crate::wire::{exact, lenient};
 
 /// A user of the cluster.
 ///
@@ -55,19 +56,19 @@ pub struct User {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct UserBody {
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "exact")]
     id: i32,
     #[serde(default, deserialize_with = "lenient")]
     username: String,
     #[serde(default, deserialize_with = "lenient")]
     admin: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     active: Option<bool>,
     #[serde(default, deserialize_with = "lenient")]
     remote: bool,
     #[serde(default, deserialize_with = "lenient")]
     display_name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     agent_user_group: Option<AgentUserGroup>,
 }
 
@@ -83,6 +84,8 @@ struct AgentUserGroup {
     #[serde(default, deserialize_with = "lenient")]
     agent_group: String,
 }
+
+lenient_objects!(AgentUserGroup UserBody);
 
 impl UserBody {
     fn attach(self, session: &Session) -> User {

@@ -1,32 +1,47 @@
 //! What stands on the wire and how it becomes public types: lenient where masters differ, exact where numbers matter.
 //!
 //! Masters of other versions leave fields out, send `null`, write 64-bit integers as strings and know states that this release
-//! does not. None of that may fail a list, so every field goes through [`lenient`] and every state keeps words it does not know.
-
-use std::collections::BTreeMap;
-use std::fmt;
+//! does not. None of that may fail a list, nor may any other odd value, so every field goes through [`lenient`] and every state keeps
+//! words it does not know. Only an id, or a place in a list, must make sense.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use serde::de::{Deserializer, Error as _};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result as CrateResult};
+use crate::lenient::{Lenient, Scalar};
 
-/// A field that may be missing (with `#[serde(default)]`), `null`, or there.
+/// A field that may be missing (with `#[serde(default)]`), `null`, there, or of a type that makes no sense.
 pub(crate) fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
+    T: Lenient + Default,
 {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+    Ok(T::read(deserializer)?.unwrap_or_default())
+}
+
+/// A number that must be right, such as the id that every later call names, or the place in a list: an error if it makes no sense.
+pub(crate) fn exact<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<i128> + Default,
+{
+    match Scalar::read(deserializer)? {
+        Scalar::Null => Ok(T::default()),
+        scalar => scalar
+            .integer()
+            .ok_or_else(|| D::Error::custom("a number that is none, or has no place in its type")),
+    }
 }
 
 /// Like [`lenient`], in no more room than it needs: for what long lists hold a great many of.
 pub(crate) fn compact<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
-    T: Deserialize<'de> + Default + Compact,
+    T: Lenient + Default + Compact,
 {
     let mut value: T = lenient(deserializer)?;
     value.compact();
@@ -68,70 +83,17 @@ impl Compact for Value {
     }
 }
 
-/// A count that is sent as a number or as a decimal string.
-pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    Ok(Option::<Count>::deserialize(deserializer)?.map_or(0, |count| count.0))
-}
-
-/// The sizes in bytes of a checkpoint's files, each sent as a number or as a decimal string.
-pub(crate) fn sizes<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, u64>, D::Error> {
-    let sizes: BTreeMap<String, Count> = lenient(deserializer)?;
-    Ok(sizes.into_iter().map(|(k, v)| (k, v.0)).collect())
-}
-
-#[derive(Default)]
-struct Count(u64);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let count = match Value::deserialize(deserializer)? {
-            Value::Null => Some(0),
-            Value::Number(n) => n
-                .as_u64()
-                .or_else(|| n.as_f64().filter(|n| *n >= 0.0).map(|n| n as u64)),
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        };
-        count.map(Self).ok_or_else(|| {
-            D::Error::custom("a count that is neither a number nor a decimal string")
-        })
-    }
-}
-
-/// A time that may be missing, `null`, or empty.
+/// A time that may be missing, `null`, or empty. What is no time counts as missing; one without a zone is in UTC, like all times of masters.
 pub(crate) fn time<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Timestamp>, D::Error> {
-    struct Time;
-    impl<'de> Visitor<'de> for Time {
-        type Value = Option<Timestamp>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a time")
-        }
-
-        fn visit_none<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_some<D: Deserializer<'de>>(self, there: D) -> Result<Self::Value, D::Error> {
-            there.deserialize_str(self)
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            match text {
-                "" => Ok(None),
-                text => text.parse().map(Some).map_err(E::custom),
-            }
-        }
-    }
-    deserializer.deserialize_option(Time)
+    let Scalar::Text(text) = Scalar::read(deserializer)? else {
+        return Ok(None);
+    };
+    Ok(text.parse().ok().or_else(|| {
+        let without_zone: DateTime = text.parse().ok()?;
+        TimeZone::UTC.to_timestamp(without_zone).ok()
+    }))
 }
 
 /// A number in a metric, with the words that stand for what JSON cannot say.
@@ -148,9 +110,14 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// A number that may be missing, `null`, or one of the words of [`number`].
+/// A number that may be missing, `null`, or a string, such as one of the words of [`number`].
 pub(crate) fn float<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    Ok(number(&Value::deserialize(deserializer)?))
+    Ok(match Scalar::read(deserializer)? {
+        Scalar::Integer(n) => Some(n as f64),
+        Scalar::Float(n) => Some(n),
+        Scalar::Text(text) => text.parse().ok(),
+        Scalar::Null | Scalar::Bool(_) | Scalar::Other => None,
+    })
 }
 
 /// Metadata as a caller gives it: anything that serializes to a JSON object. What does not is an error of the call that takes it.
@@ -281,6 +248,8 @@ macro_rules! object {
             $(#[serde(default, deserialize_with = $how $(, rename = $wire)?)] pub(crate) $field: $ty,)*
         }
 
+        $crate::lenient::lenient_objects!($Body);
+
         impl $Body {
             /// The object, with the session through which its methods speak to the master.
             pub(crate) fn attach(self, session: &$crate::session::Session) -> $Object {
@@ -353,9 +322,9 @@ macro_rules! state_enum {
             }
         }
 
-        impl<'de> serde::Deserialize<'de> for $Enum {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                <std::borrow::Cow<'de, str>>::deserialize(deserializer).map(|word| Self::from_word(&word))
+        impl $crate::lenient::Lenient for $Enum {
+            fn read<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Self>, D::Error> {
+                Ok(String::read(value)?.map(|word| Self::from_word(&word)))
             }
         }
     };
@@ -406,6 +375,8 @@ sort_enum! {
 mod tests {
     #![allow(unreachable_pub, reason = "the macros declare public types")]
 
+    use std::collections::BTreeMap;
+
     use super::*;
     use serde::Deserialize;
     use serde_json::json;
@@ -424,9 +395,9 @@ mod tests {
         state: Light,
         #[serde(default, deserialize_with = "lenient")]
         names: Vec<String>,
-        #[serde(default, deserialize_with = "count")]
+        #[serde(default, deserialize_with = "lenient")]
         size: u64,
-        #[serde(default, deserialize_with = "sizes")]
+        #[serde(default, deserialize_with = "lenient")]
         resources: BTreeMap<String, u64>,
         #[serde(default, deserialize_with = "time")]
         at: Option<jiff::Timestamp>,

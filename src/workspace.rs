@@ -29,7 +29,7 @@ object! {
     /// ```
     pub struct Workspace from WorkspaceBody {
         /// The id.
-        pub id: i32,
+        pub id: i32 as "crate::wire::exact",
         /// The name. Another workspace may have the same name in another case.
         pub name: String,
         /// Whether it is archived: what it holds can be read, but not changed.

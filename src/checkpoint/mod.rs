@@ -75,7 +75,7 @@ object! {
         /// When it was reported to the master.
         pub report_time: Option<Timestamp> as "crate::wire::time",
         /// Its files and their sizes in bytes. A path that ends in `/` is a directory.
-        pub resources: BTreeMap<String, u64> as "crate::wire::sizes",
+        pub resources: BTreeMap<String, u64>,
         /// What the trial and its users noted about it, `steps_completed` above all.
         pub metadata: Map<String, Value>,
         /// What became of it.
@@ -151,7 +151,7 @@ impl CheckpointTrainingMetadata {
 fn training<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<CheckpointTrainingMetadata>, D::Error> {
-    let training = Option::<CheckpointTrainingMetadata>::deserialize(deserializer)?;
+    let training: Option<CheckpointTrainingMetadata> = crate::lenient::object(deserializer)?;
     Ok(training.filter(|training| training.trial_id != 0))
 }
 

@@ -10,7 +10,7 @@ use memchr::memchr;
 
 use super::{Experiment, path};
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::read_error;
+use crate::session::{foreign_beginning, read_error};
 use crate::whole_file::WholeFile;
 
 /// How much is read at once.
@@ -49,8 +49,9 @@ impl Experiment {
 
 /// Writes the archive that an answer holds to the target, whole or not at all.
 fn write_archive(answer: impl Read, directory: &Path, target: &Path) -> Result<()> {
+    let encoded = Encoded::find(answer)?;
     fs::create_dir_all(directory).map_err(|error| Error::io("make", directory, &error))?;
-    let mut archive = DecoderReader::new(Encoded::find(answer)?, &STANDARD);
+    let mut archive = DecoderReader::new(encoded, &STANDARD);
     let mut file = WholeFile::create(target)?;
     let mut block = vec![0; BLOCK];
     let mut is_empty = true;
@@ -117,7 +118,10 @@ impl<R: Read> Encoded<R> {
                 false => Ok(0),
             };
             match count.map_err(read_error)? {
-                0 => return Err(damaged("there is none")),
+                0 if encoded.block.trim_ascii_start().starts_with(b"{") => {
+                    return Err(damaged("there is none"));
+                }
+                0 => return Err(foreign_beginning("JSON", &encoded.block[..encoded.end])),
                 count => encoded.end += count,
             }
         }

@@ -104,7 +104,7 @@ object! {
     #[doc(alias = "ExperimentReference")]
     pub struct Experiment from ExperimentBody {
         /// The id.
-        pub id: i32,
+        pub id: i32 as "crate::wire::exact",
         /// The name.
         pub name: String,
         /// The description; empty without one.
@@ -155,7 +155,7 @@ object! {
         /// Whether it runs outside of the cluster, which only keeps its records.
         pub unmanaged: bool,
         /// The size in bytes of all its checkpoints.
-        pub checkpoint_size: u64 as "crate::wire::count",
+        pub checkpoint_size: u64,
         /// How many checkpoints it has.
         pub checkpoint_count: i32,
         /// What the master warned of when it created the experiment. Empty for one that was not created through this object.

@@ -38,6 +38,8 @@ pub(super) struct Follow {
     opened: Instant,
     /// Whether the stream has given anything that was not known.
     has_news: bool,
+    /// Whether the stream is the one that the following began with, and has given nothing.
+    is_first: bool,
     past: Past,
     /// What a new stream repeats, until the end of that is reached.
     repeated: Option<Repeated>,
@@ -139,6 +141,7 @@ impl Follow {
             lines,
             opened: Instant::now(),
             has_news: false,
+            is_first: true,
             past: Past::default(),
             repeated: None,
             outage: None,
@@ -158,6 +161,7 @@ impl Follow {
                         continue;
                     }
                     self.has_news = true;
+                    self.is_first = false;
                     self.outage = None;
                     self.past.push(&entry);
                     return Ok(Some(entry));
@@ -180,6 +184,8 @@ impl Follow {
             ErrorKind::Unauthenticated => self.outage.is_none(),
             // A line of the master's own that makes no sense makes none when it comes again.
             ErrorKind::InvalidResponse if self.lines.is_json() => self.outage.is_none(),
+            // Nor is a page of a gateway an outage before the master was ever heard.
+            ErrorKind::InvalidResponse if self.is_first => false,
             _ => is_cut(error),
         }
     }
@@ -234,6 +240,7 @@ impl Follow {
                     self.lines = lines;
                     self.opened = Instant::now();
                     self.has_news = false;
+                    self.is_first = false;
                     self.repeated = self.past.repeated();
                     return Ok(());
                 }

@@ -38,7 +38,7 @@ object! {
     /// ```
     pub struct Model from ModelBody {
         /// The id.
-        pub model_id: i32 = "id",
+        pub model_id: i32 = "id" as "crate::wire::exact",
         /// The name, which no other model has.
         pub name: String,
         /// What the model is, in words; may be empty.

@@ -9,6 +9,7 @@ use super::http::{Answer, read_error};
 use super::refusal::stream_refusal;
 use super::request::{Request, empty_answer, invalid_answer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lenient::object;
 
 /// How much is read from the connection at once.
 const BLOCK: usize = 128 * 1024;
@@ -28,7 +29,9 @@ pub(crate) struct JsonLines {
 
 /// A line is a result or an error.
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct Envelope<T> {
+    #[serde(default, deserialize_with = "object")]
     result: Option<T>,
     error: Option<serde_json::Value>,
 }

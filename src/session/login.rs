@@ -11,7 +11,7 @@ use super::environment::Environment;
 use super::http::{Http, HttpSettings, Proxy, ProxyRules};
 use super::secret::Secret;
 use super::stores::{CertificateOptions, CertificateSettings, TokenStore, TokenStoreHandle};
-use super::{Line, MasterUrl, Session, Shared, Token};
+use super::{Line, MasterUrl, Session, Shared, Token, is_fit_for_header};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Who asks for more, `Duration::MAX` say, wants no timeout.
@@ -343,7 +343,8 @@ impl Login {
     /// Logs `user` in by the stored token if that is still good, else by the environment's, else by the password, else by asking for it.
     fn with_token_or(self, user: String, password: Option<Secret>) -> Result<Session> {
         if !self.options.force_login {
-            if let Some(value) = self.store.token(&user)? {
+            let stored = self.store.token(&user)?;
+            if let Some(value) = stored.filter(|value| is_fit_for_header(value.expose())) {
                 let token = || Credential::Token {
                     value: value.clone(),
                     is_own: true,

@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use serde_json::json;
 
 #[cfg(any(feature = "s3", feature = "gcs"))]
@@ -43,13 +45,15 @@ pub use self::pages::Pages;
 pub(crate) use self::refusal::fuzz as fuzz_refusal;
 #[cfg(fuzzing)]
 pub(crate) use self::request::fuzz as fuzz_answer;
-pub(crate) use self::request::{Request, encode, route};
+pub(crate) use self::request::{Request, encode, foreign_beginning, route};
 pub(crate) use self::secret::{Secret, complexity_problems, password_hash};
 pub use self::stores::TokenStore;
 #[cfg(fuzzing)]
 pub(crate) use self::stores::fuzz_token_store;
 
 const LOGIN: &str = "/api/v1/auth/login";
+/// A token goes into every request's head, which is sent in one piece. Those of masters have a few hundred bytes.
+const LONGEST_TOKEN: usize = 16 * 1024;
 /// A refusal's body is read up to this many bytes.
 const REFUSAL_LIMIT: u64 = 64 * 1024;
 
@@ -269,7 +273,7 @@ impl Session {
             let refusal = refusal::refusal(status, &answer.status_line(), &body);
             let error = self.hide_secrets(refusal);
             if status == 401 && request.is_authenticated && redirects.are_at_home() {
-                if !was_renewed && self.renew(&token)? {
+                if !was_renewed && request.may_renew && self.renew(&token)? {
                     was_renewed = true;
                     continue;
                 }
@@ -373,7 +377,7 @@ impl Session {
                 ),
                 _ => error,
             })?;
-        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !is_fit_for_header(&token) {
             return Err(Error::new(
                 ErrorKind::InvalidResponse,
                 "the answer to the login has no token that a header can hold",
@@ -408,6 +412,7 @@ impl Session {
     pub(crate) fn logout(&self) -> Result<()> {
         let request = self
             .post("/api/v1/auth/logout")
+            .with_this_token()
             .doing(format!("log out from {}", self.shared.master));
         let token = self.token();
         let revoked = match &token.value {
@@ -426,10 +431,23 @@ impl Session {
     }
 }
 
-/// The pause that an answer asks for, in seconds; a date is too rare to be worth reading.
+/// Whether a token can be shown to a master at all.
+fn is_fit_for_header(token: &str) -> bool {
+    !token.is_empty()
+        && token.len() <= LONGEST_TOKEN
+        && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The pause that an answer asks for: so many seconds, or until a date, by the answer's own clock if it shows one.
 fn retry_after(answer: &Answer) -> Option<Duration> {
-    let seconds = answer.header("retry-after")?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let wish = answer.header("retry-after")?.trim();
+    if let Ok(seconds) = wish.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text| rfc2822::parse(text).ok().map(|date| date.timestamp());
+    let now = answer.header("date").and_then(date);
+    let pause = date(wish)?.duration_since(now.unwrap_or_else(Timestamp::now));
+    Some(Duration::try_from(pause).unwrap_or_default())
 }
 
 impl fmt::Debug for Session {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::request::Request;
 use crate::error::{Error, ErrorKind, Result};
-use crate::wire::lenient;
+use crate::wire::exact;
 
 /// A master's word is taken for the length of a list up to here.
 const MOST_ROOM: usize = 100_000;
@@ -18,9 +18,9 @@ const MOST_ROOM: usize = 100_000;
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Pagination {
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "exact")]
     end_index: i64,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "exact")]
     total: i64,
 }
 

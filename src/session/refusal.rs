@@ -11,7 +11,10 @@ pub(super) fn refusal(status: u16, status_line: &str, body: &[u8]) -> Error {
         (Some(said), _) => Error::new(kind(status, said), format!("{status_line}: {said}")),
         (None, Some(title)) => Error::new(
             kind(status, ""),
-            format!("{status_line}: a web page with the title {title:?}"),
+            match title.as_str() {
+                "" => format!("{status_line}: a web page"),
+                title => format!("{status_line}: a web page with the title {title:?}"),
+            },
         )
         .with_hint("another server answers in the master's place: check the URL, and proxies"),
         (None, None) => Error::new(kind(status, ""), status_line.to_owned()),

@@ -7,6 +7,7 @@ use std::io::Read;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
+use serde_json::Value;
 
 use super::Session;
 use super::fields::Fields;
@@ -53,6 +54,8 @@ pub(crate) struct Request {
     pub(super) patience: Patience,
     /// Whether the call carries the session's token.
     pub(super) is_authenticated: bool,
+    /// Whether another token may be fetched for it, if that one has expired.
+    pub(super) may_renew: bool,
 }
 
 impl Request {
@@ -67,6 +70,7 @@ impl Request {
             body: None,
             patience: Patience::Limited,
             is_authenticated: true,
+            may_renew: true,
         }
     }
 
@@ -123,6 +127,12 @@ impl Request {
         self
     }
 
+    /// Sends the call with the token that the session has, or not at all: for logging out.
+    pub(super) fn with_this_token(mut self) -> Self {
+        self.may_renew = false;
+        self
+    }
+
     /// Leaves the token out: for logging in.
     pub(super) fn anonymous(mut self) -> Self {
         self.is_authenticated = false;
@@ -132,13 +142,14 @@ impl Request {
     /// Sends the call and reads its JSON answer.
     pub(crate) fn fetch<T: DeserializeOwned>(self) -> Result<T> {
         let bytes = self.read_whole()?;
-        serde_json::from_slice(&bytes).map_err(|error| self.not_json(&bytes, &error))
+        read(&bytes, |bytes| serde_json::from_slice(bytes))
+            .map_err(|error| self.not_json(&bytes, &error))
     }
 
     /// Sends the call and reads what stands under `key` in its JSON answer.
     pub(crate) fn fetch_field<T: DeserializeOwned>(self, key: &'static str) -> Result<T> {
         let bytes = self.read_whole()?;
-        field(&bytes, key).map_err(|error| self.not_json(&bytes, &error))
+        read(&bytes, |bytes| field(bytes, key)).map_err(|error| self.not_json(&bytes, &error))
     }
 
     /// Sends a listing and reads the objects under `key` in its answer, and where they stand in the whole list.
@@ -147,7 +158,7 @@ impl Request {
         key: &'static str,
     ) -> Result<(Vec<T>, Pagination)> {
         let bytes = self.read_whole()?;
-        page(&bytes, key).map_err(|error| self.not_json(&bytes, &error))
+        read(&bytes, |bytes| page(bytes, key)).map_err(|error| self.not_json(&bytes, &error))
     }
 
     /// Sends the call; what it answers does not matter as long as it succeeds.
@@ -168,7 +179,8 @@ impl Request {
             .session
             .exchange(&request, &|| open_body().map(Payload::Stream), whole)
             .map_err(|error| request.explain(error))?;
-        serde_json::from_slice(&bytes).map_err(|error| request.not_json(&bytes, &error))
+        read(&bytes, |bytes| serde_json::from_slice(bytes))
+            .map_err(|error| request.not_json(&bytes, &error))
     }
 
     /// Sends the call and reads its answer line by line, as newline-delimited JSON.
@@ -240,6 +252,17 @@ fn whole(mut answer: Answer) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What `read` makes of an answer, in which the last of several fields of one name counts.
+fn read<T>(bytes: &[u8], read: impl Fn(&[u8]) -> serde_json::Result<T>) -> serde_json::Result<T> {
+    let error = match read(bytes) {
+        Err(error) if error.is_data() => error,
+        other => return other,
+    };
+    // Seldom needed, so it may be slow.
+    let plain = serde_json::from_slice::<Value>(bytes).and_then(|value| serde_json::to_vec(&value));
+    plain.and_then(|bytes| read(&bytes)).map_err(|_| error)
+}
+
 /// What stands under `key` in a JSON object.
 fn field<T: DeserializeOwned>(bytes: &[u8], key: &str) -> serde_json::Result<T> {
     Fields::read(bytes, key)?.value.ok_or_else(|| missing(key))
@@ -247,11 +270,12 @@ fn field<T: DeserializeOwned>(bytes: &[u8], key: &str) -> serde_json::Result<T> 
 
 /// The objects under `key` in an answer, and where they stand.
 fn page<T: DeserializeOwned>(bytes: &[u8], key: &str) -> serde_json::Result<(Vec<T>, Pagination)> {
-    let fields: Fields<Option<Vec<T>>> = Fields::read(bytes, key)?;
+    let fields: Fields<Option<Vec<Option<T>>>> = Fields::read(bytes, key)?;
     if fields.value.is_none() && fields.place.is_none() {
         return Err(missing(key));
     }
     let items = fields.value.flatten().unwrap_or_default();
+    let items = items.into_iter().flatten().collect();
     Ok((items, fields.place.unwrap_or_default()))
 }
 
@@ -271,16 +295,21 @@ pub(super) fn invalid_answer(bytes: &[u8], error: &serde_json::Error) -> Error {
     if start.is_empty() {
         return empty_answer();
     }
-    let text: String = String::from_utf8_lossy(&start[..start.len().min(200)])
-        .chars()
-        .take(60)
-        .collect();
-    foreign_answer(&format!("is not JSON but begins with {text:?}"))
+    foreign_beginning("JSON", start)
 }
 
 /// The error of a successful answer that is empty where a master's never is.
 pub(super) fn empty_answer() -> Error {
     foreign_answer("is empty")
+}
+
+/// The error of a successful answer that begins like this where a master sends something else than JSON.
+pub(crate) fn foreign_beginning(wanted: &str, bytes: &[u8]) -> Error {
+    let text: String = String::from_utf8_lossy(&bytes[..bytes.len().min(200)])
+        .chars()
+        .take(60)
+        .collect();
+    foreign_answer(&format!("is not {wanted} but begins with {text:?}"))
 }
 
 fn foreign_answer(what: &str) -> Error {

@@ -4,7 +4,7 @@
 //! hiccups and the memory in use does not depend on the archive's size.
 
 use std::cell::Cell;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -17,12 +17,14 @@ use super::meter::Meter;
 use super::staging::Tree;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::read_error;
+use crate::session::{foreign_beginning, read_error};
 
 const BLOCK: usize = 192 * 1024;
 /// How many blocks lie between the threads.
 const BLOCKS: usize = 2;
 const READ_AT_ONCE: usize = 64 * 1024;
+/// The first byte of what gzip has made.
+const GZIP: u8 = 0x1f;
 /// What may lie between the contents of two files: headers, with names and attributes of unusual length.
 const HEADERS_LIMIT: u64 = 1 << 20;
 
@@ -58,7 +60,21 @@ type Block = io::Result<Vec<u8>>;
 
 /// Inflates until the end, a failure, or until nobody listens any more. An empty block is the end.
 fn inflate(answer: impl Read, full: &SyncSender<Block>, recycled: &Receiver<Vec<u8>>) {
-    let answer = BufReader::with_capacity(READ_AT_ONCE, Received(answer));
+    let without_use = Cell::new(0);
+    let received = Received {
+        answer,
+        without_use: &without_use,
+    };
+    let mut answer = BufReader::with_capacity(READ_AT_ONCE, received);
+    let begins_well = answer.fill_buf().and_then(|start| match start {
+        [] | [GZIP, ..] => Ok(()),
+        foreign => Err(io::Error::other(foreign_beginning("an archive", foreign))),
+    });
+    if let Err(error) = begins_well {
+        // Nobody listens only if unpacking has failed already.
+        let _ = full.send(Err(error));
+        return;
+    }
     let mut decoder = MultiGzDecoder::new(answer);
     loop {
         let mut block = recycled.try_recv().unwrap_or_default();
@@ -68,7 +84,10 @@ fn inflate(answer: impl Read, full: &SyncSender<Block>, recycled: &Receiver<Vec<
         while filled < BLOCK {
             match decoder.read(&mut block[filled..]) {
                 Ok(0) => break,
-                Ok(n) => filled += n,
+                Ok(n) => {
+                    filled += n;
+                    without_use.set(0);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     failure = Some(error);
@@ -91,15 +110,30 @@ fn inflate(answer: impl Read, full: &SyncSender<Block>, recycled: &Receiver<Vec<
     }
 }
 
-/// The answer's body, whose failures keep what they are on their way through the decoder.
-struct Received<R>(R);
+/// The answer's body, whose failures keep what they are on their way through the decoder, and which may not go on without anything coming
+/// of it.
+struct Received<'a, R> {
+    answer: R,
+    /// How much was read since something came of it.
+    without_use: &'a Cell<u64>,
+}
 
-impl<R: Read> Read for Received<R> {
+impl<R: Read> Read for Received<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::Interrupted => error,
-            _ => io::Error::other(read_error(error)),
-        })
+        let n = self
+            .answer
+            .read(buffer)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::Interrupted => error,
+                _ => io::Error::other(read_error(error)),
+            })?;
+        self.without_use.update(|so_far| so_far + n as u64);
+        match self.without_use.get() > HEADERS_LIMIT {
+            true => Err(io::Error::other(refused(
+                "it goes on without holding anything",
+            ))),
+            false => Ok(n),
+        }
     }
 }
 

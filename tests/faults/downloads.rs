@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
-use crate::support::{RawMaster, answer, json as answer_json};
+use crate::support::{RawMaster, answer, chunk, json as answer_json, start_chunked};
 
 const UUID: &str = "84f9077e-f173-46ce-a813-3a7dcd8b5b34";
 
@@ -318,6 +318,79 @@ fn an_archive_that_is_damaged_anywhere_never_passes_for_whole() {
             "{length} bytes: {error}"
         );
         assert!(!path.exists());
+    }
+}
+
+#[test]
+fn what_is_no_archive_is_named_and_leaves_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    for foreign in [
+        "<html>Sign in</html>",
+        r#"{"message":"no"}"#,
+        "PK\u{3}\u{4}",
+    ] {
+        let master = master(foreign.as_bytes().to_vec());
+        let error = checkpoint(&master)
+            .download_with(to(scratch.path().join("c")))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("/checkpoints/{UUID}")), "{text}");
+        assert!(
+            text.contains("not the answer of a Determined master"),
+            "{text}"
+        );
+    }
+    let master = RawMaster::start(|seen, stream| match seen.path().ends_with("/model_def") {
+        true => answer(
+            stream,
+            200,
+            &[("content-type", "text/html")],
+            b"<html>Sign in</html>",
+        ),
+        false => answer_json(stream, 200, crate::EXPERIMENT),
+    });
+    let experiment = master.client().get_experiment(1).unwrap();
+    let error = experiment
+        .download_code(scratch.path().join("code"))
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("not the answer of a Determined master"),
+        "{error}"
+    );
+    assert_eq!(below(scratch.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_archive_that_goes_on_without_holding_anything_is_refused() {
+    // Each of these is a whole gzip stream, and empty.
+    let empty = gzip(b"").repeat(512);
+    for start in [Vec::new(), archive(|_| ())] {
+        let empty = empty.clone();
+        let master = RawMaster::start(move |seen, stream| {
+            if seen.path().starts_with("/api/v1/") {
+                return answer_json(stream, 200, &described(UUID, &json!({"state.json": "11"})));
+            }
+            start_chunked(stream)?;
+            if !start.is_empty() {
+                chunk(stream, &start)?;
+            }
+            loop {
+                chunk(stream, &empty)?;
+            }
+        });
+        let scratch = tempfile::tempdir().unwrap();
+        let error = checkpoint(&master)
+            .download_with(to(scratch.path().join("c")))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{error}");
+        assert!(
+            error.to_string().contains("without holding anything"),
+            "{error}"
+        );
+        assert_eq!(below(scratch.path()), Vec::<PathBuf>::new());
     }
 }
 

@@ -204,6 +204,21 @@ fn an_empty_page_of_a_gateway_is_neither_the_end_of_a_log_nor_an_empty_one() {
 }
 
 #[test]
+fn a_page_in_the_place_of_a_log_is_an_error_at_once_though_it_is_followed() {
+    let page = [("content-type", "text/html")];
+    let master = master(move |_, stream| answer(stream, 200, &page, b"<html>Sign in</html>"));
+    let error = texts(follow(&trial(&master))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{error}");
+    let text = error.to_string();
+    assert!(text.contains(LOGS), "{text}");
+    assert!(
+        text.contains("not the answer of a Determined master"),
+        "{text}"
+    );
+    assert_eq!(master.count(LOGS), 1);
+}
+
+#[test]
 fn a_trial_that_is_gone_when_the_master_is_back_is_not_found() {
     let master = master(|n, stream| match n {
         0 => cut(stream, &[line(0)]),

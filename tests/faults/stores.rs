@@ -181,6 +181,59 @@ fn a_damaged_store_costs_one_login_and_its_content_is_kept() {
 }
 
 #[test]
+fn a_logout_with_a_session_that_has_ended_is_quiet_and_logs_nobody_in() {
+    let master = RawMaster::start(|seen, stream| match seen.path() {
+        "/api/v1/auth/logout" => json(stream, 401, r#"{"error":{"error":"token expired"}}"#),
+        _ => json(stream, 200, ME),
+    });
+    let store = tempfile::tempdir().unwrap();
+    let client = login(&master, store.path()).unwrap();
+    client.logout().unwrap();
+    assert_eq!(master.count("/api/v1/auth/login"), 1);
+    assert_eq!(master.count("/api/v1/auth/logout"), 1);
+    let kept = tokens(store.path(), &master.url);
+    assert!(
+        kept.as_object().is_none_or(serde_json::Map::is_empty),
+        "{kept}"
+    );
+    assert_eq!(
+        client.whoami().unwrap_err().kind(),
+        ErrorKind::Unauthenticated
+    );
+}
+
+#[test]
+fn a_stored_token_that_no_header_can_hold_is_none() {
+    let master = master();
+    let store = tempfile::tempdir().unwrap();
+    let content = serde_json::json!({
+        "version": 2,
+        "masters": {master.url.as_str(): {"active_user": "kim", "tokens": {"kim": "bad\ntoken"}}}
+    });
+    fs::write(store.path().join("auth.json"), content.to_string()).unwrap();
+    let without_password = LoginOptions::new()
+        .master(&master.url)
+        .user("kim")
+        .token_store(TokenStore::Dir(store.path().into()));
+    let error = Determined::new(without_password).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
+    login(&master, store.path()).unwrap();
+    assert_eq!(tokens(store.path(), &master.url)["kim"], "secret-token-1");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_store_keeps_nobody_waiting() {
+    let master = master();
+    let store = tempfile::tempdir().unwrap();
+    for name in ["auth.json", "certs.json"] {
+        let made = Command::new("mkfifo").arg(store.path().join(name)).status();
+        assert!(made.unwrap().success());
+    }
+    login(&master, store.path()).unwrap();
+}
+
+#[test]
 fn without_a_place_for_tokens_a_login_is_good_all_the_same() {
     let scratch = tempfile::tempdir().unwrap();
     fs::write(scratch.path().join("file"), "").unwrap();

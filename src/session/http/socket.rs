@@ -25,6 +25,11 @@ pub(super) struct Socket {
     peer_stopped_reading: bool,
 }
 
+/// When a limit that begins now is over.
+fn deadline(limit: Option<Duration>) -> Option<Instant> {
+    limit.map(|after| Instant::now() + after)
+}
+
 #[derive(Clone, Copy)]
 enum Direction {
     Read = 0,
@@ -56,14 +61,16 @@ impl Socket {
         }
     }
 
-    /// Sends all of a request's next bytes. `TimedOut` if one write takes longer than `limit`.
+    /// Sends all of a request's next bytes. `TimedOut` if that takes longer than `limit`: a peer that does not read takes in a little all
+    /// the same now and then.
     pub(super) fn send(&mut self, bytes: &[u8], limit: Option<Duration>) -> io::Result<()> {
         let is_head = std::mem::replace(&mut self.before_request, false);
         let rewritten = self.absolute_form.as_ref().filter(|_| is_head);
         let rewritten = rewritten.map(|form| form.rewrite(bytes));
+        let deadline = deadline(limit);
         let mut rest = rewritten.as_deref().unwrap_or(bytes);
         while !rest.is_empty() && !self.peer_stopped_reading {
-            match self.run(Direction::Write, limit, |stream| stream.write(rest)) {
+            match self.run(Direction::Write, deadline, |stream| stream.write(rest)) {
                 Ok(n) => rest = &rest[n..],
                 Err(error)
                     if matches!(
@@ -88,7 +95,9 @@ impl Socket {
         limit: Option<Duration>,
     ) -> io::Result<usize> {
         self.before_request = true;
-        self.run(Direction::Read, limit, |stream| stream.read(buffer))
+        self.run(Direction::Read, deadline(limit), |stream| {
+            stream.read(buffer)
+        })
     }
 
     /// Whether another request may be sent: the peer is there, and has said nothing unasked.
@@ -100,14 +109,13 @@ impl Socket {
         is_idle && self.stream.set_nonblocking(false).is_ok()
     }
 
-    /// Runs one operation on the stream within the limit, in short turns if it can be cancelled.
+    /// Runs one operation on the stream until the deadline, in short turns if it can be cancelled.
     fn run(
         &mut self,
         direction: Direction,
-        limit: Option<Duration>,
+        deadline: Option<Instant>,
         mut operation: impl FnMut(&mut TcpStream) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let deadline = limit.map(|after| Instant::now() + after);
         loop {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {

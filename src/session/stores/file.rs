@@ -53,7 +53,14 @@ impl StoreFile {
 
     fn read<T>(&self, parse: impl Fn(&[u8]) -> Result<T>) -> Result<Option<T>> {
         use io::ErrorKind::{NotADirectory, NotFound};
-        match fs::read(&self.path) {
+        // Whoever reads a pipe waits for one who writes.
+        let is_special =
+            fs::metadata(&self.path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+        let read = match is_special {
+            true => Err(io::Error::other("it is not a file")),
+            false => fs::read(&self.path),
+        };
+        match read {
             Ok(content) => parse(&content).map(Some),
             Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
             Err(error) => Err(Error::io("read", &self.path, &error)),

@@ -77,7 +77,7 @@ struct List {
 #[derive(Deserialize)]
 struct Item {
     name: String,
-    #[serde(default, deserialize_with = "crate::wire::count")]
+    #[serde(default, deserialize_with = "crate::wire::lenient")]
     size: u64,
     #[serde(default)]
     generation: String,
