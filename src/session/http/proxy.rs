@@ -61,12 +61,12 @@ impl fmt::Debug for Proxy {
 
 /// An HTTP proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ProxyEndpoint {
+pub(super) struct ProxyEndpoint {
     /// The host name or address; an IPv6 address without its brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(super) host: String,
+    pub(super) port: u16,
     /// What to send as `Proxy-Authorization`.
-    pub(crate) authorization: Option<Secret>,
+    pub(super) authorization: Option<Secret>,
 }
 
 impl ProxyEndpoint {
@@ -97,7 +97,7 @@ impl ProxyEndpoint {
     }
 
     /// `host:port`, an IPv6 address in brackets.
-    pub(crate) fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         HostPort {
             host: self.host.clone(),
             port: self.port,
@@ -129,7 +129,7 @@ type Choice = Option<Result<ProxyEndpoint, String>>;
 
 impl ProxyRules {
     /// No proxy for anything.
-    pub(crate) fn direct() -> Self {
+    pub(super) fn direct() -> Self {
         Self {
             http: None,
             https: None,
@@ -183,7 +183,7 @@ impl ProxyRules {
     /// # Errors
     ///
     /// `InvalidInput` if the environment names a proxy for it that cannot be used.
-    pub(crate) fn proxy_for(
+    pub(super) fn proxy_for(
         &self,
         scheme: &str,
         host: &str,

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::session::stores::CertificateSettings;
 
 /// What rustls needs to know. `master_host` is the one host whose certificate may bear the name that the settings give.
-pub(crate) fn client_config(
+pub(super) fn client_config(
     settings: &CertificateSettings,
     master_host: &str,
 ) -> Result<Arc<ClientConfig>> {
@@ -98,7 +98,7 @@ fn roots(own: Option<&[u8]>) -> Result<RootCertStore> {
 }
 
 /// A handshake that rustls refused, with what to try.
-pub(crate) fn handshake_error(error: &rustls::Error) -> Error {
+pub(super) fn handshake_error(error: &rustls::Error) -> Error {
     let said = |detail: String| Error::new(ErrorKind::Tls, detail);
     match error {
         // A signature that does not fit is by an authority of the same name as a trusted one, with another key.
