@@ -1,7 +1,7 @@
 //! The in-process master as its users see it.
 
-mod beyond;
 mod caller;
+mod det_command;
 mod isolation;
 mod lives;
 mod properties;
