@@ -1,7 +1,9 @@
 """Brings a fresh master into the state in which the recordings were made, as far as they speak of it."""
 
 import pathlib
+import time
 
+from determined.common import util
 from determined.experimental.client import Determined
 
 import compare
@@ -41,3 +43,29 @@ def prepare(client, scratch):
     trials = [trial.id for trial in experiment.list_trials()]
     assert (experiment.id, trials) == (4, [7, 8]), (experiment.id, trials)
     return experiment
+
+
+def prepare_others(client, scratch):
+    """The experiments that were there beside number 5 when experiments were listed: 7 was gone again."""
+    config = util.yaml_safe_load(pathlib.Path(CONFIG).read_text())
+    from_dict = client.create_experiment({**config, "name": "from-dict"}, MODEL)
+    from_dict.kill()
+    from_dict.wait(interval=0.5)
+    gone = submit(client, scratch, model=failing_model(scratch))
+    gone.wait(interval=0.5)
+    gone.delete()
+    last = submit(client, scratch)
+    last.wait(interval=0.5)
+    assert last.id == 8, last.id
+
+
+def prepare_workspaces(admin):
+    """A workspace that was there, and the numbers of those that were gone again; likewise a project."""
+    for name in ("a", "b", "c"):
+        admin.create_workspace(name)
+    admin.get_workspace("c").create_project("p")
+    admin.create_workspace("zz")
+    for name in ("a", "b", "c"):
+        admin.delete_workspace(name)
+    while len(admin.list_workspaces()) > 2:
+        time.sleep(0.2)

@@ -101,15 +101,6 @@ class Normal:
         return text
 
 
-def shape(value):
-    """Only which keys there are and what kinds of values."""
-    if isinstance(value, dict):
-        return {name: shape(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return type(value).__name__
-
-
 def differences(expected, found, at=""):
     """Where two values differ, one line for each place."""
     if isinstance(expected, dict) and isinstance(found, dict):
