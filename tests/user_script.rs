@@ -23,6 +23,7 @@ fn the_best_checkpoint_is_promoted() -> Result<()> {
         .with_trials(3)
         .with_metric("accuracy", [0.5, 0.9, 0.7])
         .larger_is_better()
+        .with_checkpoint([("model.bin", "weights")])
         .create();
     let scratch = tempfile::tempdir().unwrap();
 
@@ -32,7 +33,7 @@ fn the_best_checkpoint_is_promoted() -> Result<()> {
     let version = client.get_model("iris")?.get_version(1)?;
     let training = version.checkpoint.training.unwrap();
     assert_eq!(training.metric("accuracy"), Some(0.9));
-    assert!(files.join("state.json").is_file());
+    assert_eq!(std::fs::read(files.join("model.bin")).unwrap(), b"weights");
     Ok(())
 }
 

@@ -73,7 +73,7 @@ impl State {
             "requestedSlots": slots(&mut live()),
             "allocatedSlots": slots(&mut live().filter(|trial| trial.holds_slots)),
             "name": experiment.name(),
-            "progress": wire::double(self.progress_of(experiment)),
+            "progress": wire::double(experiment.progress),
             "workspaceId": project.map_or(0, |project| project.workspace_id),
         })
     }

@@ -11,6 +11,7 @@ use crate::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ impl MockMaster {
             trials: 2,
             metrics: Vec::new(),
             scripts: Vec::new(),
+            files: None,
             config: json!({}),
         }
     }
@@ -124,6 +126,8 @@ pub struct ExperimentSeed<'a> {
     metrics: Vec<(String, Vec<f64>)>,
     /// A trial each; without any, the trials do as the other fields say.
     scripts: Vec<TrialScript>,
+    /// What checkpoints hold, if it is not what the model or the scripts say.
+    files: Option<BTreeMap<String, Vec<u8>>>,
     /// What goes before the rest.
     config: Value,
 }
@@ -185,6 +189,29 @@ impl ExperimentSeed<'_> {
         self
     }
 
+    /// Lets each of its checkpoints hold these files. A path that ends with `/` is a directory.
+    ///
+    /// ```
+    /// use determined::testing::MockMaster;
+    ///
+    /// let master = MockMaster::start();
+    /// let experiment = master.experiment().with_checkpoint([("model.bin", "weights"), ("conf/a.json", "{}")]).create();
+    /// let scratch = tempfile::tempdir().unwrap();
+    /// let options = determined::DownloadOptions::new().path(scratch.path().join("best"));
+    /// let files = experiment.top_checkpoint()?.download_with(options)?;
+    /// assert_eq!(std::fs::read(files.join("model.bin")).unwrap(), b"weights");
+    /// # Ok::<(), determined::Error>(())
+    /// ```
+    pub fn with_checkpoint(
+        mut self,
+        files: impl IntoIterator<Item = (impl Into<String>, impl Into<Vec<u8>>)>,
+    ) -> Self {
+        let files = files.into_iter();
+        let files = files.map(|(path, content)| (path.into(), content.into()));
+        self.files = Some(files.collect());
+        self
+    }
+
     /// Says more of its configuration, or says it otherwise: an object, merged into what would be submitted.
     ///
     /// # Panics
@@ -241,6 +268,15 @@ impl ExperimentSeed<'_> {
 
     /// What its trials do, if it is not what the master's model says.
     fn script(&self) -> Option<Script> {
+        let script = self.script_without_files();
+        let Some(files) = self.files.clone() else {
+            return script;
+        };
+        let script = script.unwrap_or_else(|| self.master.front.shared.lock().model.clone());
+        Some(Arc::new(move |trial| script(trial).with_files(&files)))
+    }
+
+    fn script_without_files(&self) -> Option<Script> {
         if !self.scripts.is_empty() {
             let scripts = self.scripts.clone();
             return Some(Arc::new(move |trial| {

@@ -66,6 +66,32 @@ fn time_passes_as_far_as_it_is_moved_on() {
 }
 
 #[test]
+fn an_experiment_has_come_as_far_as_its_trials_say() {
+    let master = at_a_stand();
+    let script = |progress: f64| {
+        let begun = TrialScript::new().progress(progress);
+        begun.wait(Duration::from_secs(9))
+    };
+    let seed = master.experiment().with_trial(script(0.5));
+    let mut told = seed.with_trial(script(0.25)).create();
+    master.advance(Duration::from_secs(5));
+    told.reload().unwrap();
+    assert_eq!(told.progress, Some(0.375));
+    master.advance(Duration::from_secs(60));
+
+    let mut silent = master.experiment().create();
+    master.advance(Duration::from_secs(3));
+    silent.reload().unwrap();
+    assert_eq!(
+        (silent.progress, &silent.state),
+        (Some(0.0), &ExperimentState::Running)
+    );
+    master.advance(Duration::from_secs(60));
+    silent.reload().unwrap();
+    assert_eq!(silent.progress, Some(1.0));
+}
+
+#[test]
 fn a_clock_that_runs_brings_an_experiment_to_its_end() {
     for clock in [Clock::Scaled(50.0), Clock::RealTime] {
         let master = MockMaster::start_with(MockMasterOptions::new().clock(clock));

@@ -100,6 +100,30 @@ fn each_trial_does_what_its_script_says() -> determined::Result<()> {
 }
 
 #[test]
+fn checkpoints_hold_the_files_that_they_were_given() -> determined::Result<()> {
+    let master = MockMaster::start();
+    let files = [("model.bin", "weights"), ("conf/a.json", "{}")];
+    let plain = master.experiment().with_checkpoint(files).create();
+    let measured = master
+        .experiment()
+        .with_metric("m", [0.5])
+        .with_checkpoint(files)
+        .create();
+    for (experiment, count) in [(plain, 6), (measured, 2)] {
+        let checkpoints = experiment.list_checkpoints()?;
+        assert_eq!(checkpoints.len(), count);
+        for checkpoint in checkpoints {
+            let resources = checkpoint.resources.iter();
+            let sizes: Vec<_> = resources
+                .map(|(path, size)| (path.as_str(), *size))
+                .collect();
+            assert_eq!(sizes, [("conf/", 0), ("conf/a.json", 2), ("model.bin", 7)]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn what_others_submit_is_not_changed_by_a_seed() -> determined::Result<()> {
     let options = MockMasterOptions::new()
         .model(|_| TrialScript::new().validation(1, json!({"val_loss": 4})));

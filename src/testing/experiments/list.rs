@@ -178,7 +178,7 @@ fn compare(state: &State, key: &str, a: &Experiment, b: &Experiment, descending:
         "END_TIME" => nulls_last(ended(a), ended(b)),
         "STATE" => turn(a.state.cmp(&b.state)),
         "NUM_TRIALS" => turn(a.trials.len().cmp(&b.trials.len())),
-        "PROGRESS" => turn(state.progress_of(a).total_cmp(&state.progress_of(b))),
+        "PROGRESS" => turn(a.progress.total_cmp(&b.progress)),
         "USER" => turn(shown_name(state, a.owner).cmp(shown_name(state, b.owner))),
         "FORKED_FROM" => nulls_last(a.forked_from.map(f64::from), b.forked_from.map(f64::from)),
         "RESOURCE_POOL" => turn(a.resource_pool().cmp(b.resource_pool())),

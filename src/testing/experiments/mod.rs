@@ -112,7 +112,7 @@ pub(super) struct Experiment {
     pub(super) forked_from: Option<i32>,
     /// It is run elsewhere: the master only keeps what is told of it.
     pub(super) unmanaged: bool,
-    /// What it came to in the end; before that the trials tell.
+    /// As of the last report of a trial, or 1 when all is done.
     pub(super) progress: f64,
     pub(super) trials: Vec<i32>,
     pub(super) searcher: Searcher,
@@ -262,11 +262,16 @@ impl State {
         format!("STATE_{}", stage.word())
     }
 
-    pub(super) fn progress_of(&self, experiment: &Experiment) -> f64 {
-        let ended = experiment.state.is_terminal() || experiment.state == RunState::Deleting;
-        if ended || experiment.trials.is_empty() {
-            return experiment.progress;
-        }
+    /// A trial tells how far it has come; with that the experiment has come as far as all of its trials together.
+    pub(super) fn report_progress(&mut self, trial: i32, fraction: f64) {
+        let Some(trial) = self.trials.get_mut(trial) else {
+            return;
+        };
+        trial.progress = fraction;
+        let id = trial.experiment_id;
+        let Some(experiment) = self.experiments.get(id) else {
+            return;
+        };
         let done: f64 = self
             .trials_of(experiment)
             .map(|trial| match trial.state.is_terminal() {
@@ -274,7 +279,10 @@ impl State {
                 false => trial.progress,
             })
             .sum();
-        done / experiment.trials.len() as f64
+        let progress = done / experiment.trials.len() as f64;
+        if let Some(experiment) = self.experiments.get_mut(id) {
+            experiment.progress = progress;
+        }
     }
 
     /// Whether the project or the workspace is archived.
@@ -312,7 +320,7 @@ impl State {
             notes: experiment.notes.clone(),
             job_id: experiment.job_id.clone(),
             forked_from: experiment.forked_from,
-            progress: wire::double(self.progress_of(experiment)),
+            progress: wire::double(experiment.progress),
             project_id: experiment.project_id,
             project_name: project.map_or(String::new(), |project| project.name.clone()),
             workspace_id: workspace.map_or(0, |workspace| workspace.id),

@@ -68,11 +68,7 @@ impl State {
                     steps,
                     metrics,
                 }) => reports.push((group, steps, metrics)),
-                Some(Action::Progress(fraction)) => {
-                    if let Some(trial) = self.trials.get_mut(id) {
-                        trial.progress = fraction;
-                    }
-                }
+                Some(Action::Progress(fraction)) => self.report_progress(id, fraction),
                 Some(Action::Checkpoint {
                     metadata,
                     files,
@@ -211,7 +207,7 @@ fn container_start(trial: &Trial, config: &Value) -> VecDeque<Action> {
             format!(
                 "[14008] determined: New trial runner in (container {container}) on agent agent-a: {config}"
             ),
-            true,
+            false,
         ),
         info(
             "[14008] determined: Validating checkpoint storage ...".into(),

@@ -186,7 +186,7 @@ impl TrialScript {
         })
     }
 
-    /// Tells how far the trial has come, from 0 to 1.
+    /// Tells how far the trial has come, from 0 to 1. Without that its experiment has no progress until it has completed.
     pub fn progress(self, fraction: f64) -> Self {
         self.then(Action::Progress(fraction))
     }
@@ -221,6 +221,16 @@ impl TrialScript {
             files: files.collect(),
             uuid: crate::testing::state::uuid(),
         })
+    }
+
+    /// The same with other files in all checkpoints.
+    pub(in crate::testing) fn with_files(mut self, other: &BTreeMap<String, Vec<u8>>) -> Self {
+        for action in &mut self.actions {
+            if let Action::Checkpoint { files, .. } = action {
+                files.clone_from(other);
+            }
+        }
+        self
     }
 
     /// Ends the trial with an exit status; any but 0 is a failure, after which the trial begins again while the configuration's
