@@ -67,16 +67,15 @@ struct Remains {
     error_message: String,
 }
 
-/// Deletes what is at `route` and waits for it if the options say so. `key` is where the master's answer has the thing, and also its name:
-/// `workspace` or `project`; `name` tells which.
+/// Deletes what is at `route` and waits for it if the options say so. `key` is where the master's answer has the thing: `workspace` or
+/// `project`.
 pub(crate) fn delete(
     session: &Session,
     route: &str,
     key: &'static str,
-    name: &str,
+    doing: String,
     options: &DeleteOptions,
 ) -> Result<()> {
-    let doing = format!("delete {key} {name:?}");
     let session = session.cancellable(options.cancel.as_ref());
     let is_gone: Option<bool> = session
         .delete(route)

@@ -209,6 +209,12 @@ impl Error {
         self
     }
 
+    /// Says what the call was for, in place of the step on the way to it that failed.
+    pub(crate) fn on_the_way_to(mut self, doing: impl Into<Cow<'static, str>>) -> Self {
+        self.0.doing = Some(doing.into());
+        self
+    }
+
     pub(crate) fn with_request(mut self, method: &str, route: &str) -> Self {
         self.0
             .request

@@ -316,8 +316,13 @@ impl Project {
         edit: impl FnOnce(&mut Vec<ProjectNote>) -> Result<()>,
     ) -> Result<()> {
         let doing = self.doing(action);
-        let mut notes = get(&self.session, self.id)?.notes;
-        edit(&mut notes).map_err(|error| error.doing(doing.clone()))?;
+        let notes = get(&self.session, self.id)
+            .and_then(|project| {
+                let mut notes = project.notes;
+                edit(&mut notes)?;
+                Ok(notes)
+            })
+            .map_err(|error| error.on_the_way_to(doing.clone()))?;
         let notes: Option<Vec<ProjectNote>> = self
             .session
             .put(route!("/api/v1/projects/{}/notes", self.id))

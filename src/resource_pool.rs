@@ -160,13 +160,12 @@ impl ResourcePool {
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn list_workspaces(&self) -> Result<Vec<Workspace>> {
-        let request = self.session.get(self.bindings()).doing(format!(
-            "list the workspaces of resource pool {:?}",
-            self.name
-        ));
+        let doing = format!("list the workspaces of resource pool {:?}", self.name);
+        let request = self.session.get(self.bindings()).doing(doing.clone());
         Pages::start(request, "workspaceIds", |id: i32| id)?
             .map(|id| workspace::get(&self.session, NameOrId::Id(id?)))
-            .collect()
+            .collect::<Result<_>>()
+            .map_err(|error| error.on_the_way_to(doing))
     }
 
     fn bindings(&self) -> String {

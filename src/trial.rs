@@ -368,7 +368,7 @@ impl Trial {
         let owner = Owner::Trial(self.id);
         checkpoint::completed(&self.session, owner)
             .and_then(|all| checkpoint::best(all, &order))
-            .map_err(|error| error.doing(format!("get the best checkpoint of {owner}")))
+            .map_err(|error| error.on_the_way_to(format!("get the best checkpoint of {owner}")))
     }
 
     /// One of the trial's checkpoints. `GET /api/v1/trials/{id}/checkpoints`, or for an id `GET /api/v1/checkpoints/{uuid}`.
@@ -393,15 +393,21 @@ impl Trial {
             CheckpointChoice::BestBy(order) => self.top_checkpoint_with(order),
             CheckpointChoice::Latest => checkpoint::latest(&self.session, Owner::Trial(self.id)),
             CheckpointChoice::Uuid(uuid) => {
-                let found = checkpoint::get(&self.session, &uuid)?;
-                match &found.training {
-                    Some(training) if training.trial_id == self.id => Ok(found),
-                    _ => Err(Error::new(
+                let is_own = |found: &Checkpoint| {
+                    let trial = found.training.as_ref().map(|training| training.trial_id);
+                    trial == Some(self.id)
+                };
+                match checkpoint::get(&self.session, &uuid) {
+                    Ok(found) if is_own(&found) => Ok(found),
+                    Ok(_) => Err(Error::new(
                         ErrorKind::CheckpointUnavailable,
-                        format!("checkpoint {uuid} does not belong to this trial"),
-                    )
-                    .doing(format!("select a checkpoint of trial {}", self.id))),
+                        "it does not belong to this trial",
+                    )),
+                    Err(error) => Err(error),
                 }
+                .map_err(|error| {
+                    error.on_the_way_to(format!("select checkpoint {uuid} of trial {}", self.id))
+                })
             }
         }
     }

@@ -129,9 +129,14 @@ pub(crate) fn delete(
     workspace: NameOrId,
     options: &DeleteOptions,
 ) -> Result<()> {
-    let workspace = get(session, workspace)?;
+    let doing = match &workspace {
+        NameOrId::Name(name) => format!("delete workspace {name:?}"),
+        NameOrId::Id(id) => format!("delete workspace {id}"),
+    };
+    let workspace = get(session, workspace).map_err(|error| error.on_the_way_to(doing))?;
     let route = route!("/api/v1/workspaces/{}", workspace.id);
-    deletion::delete(session, &route, "workspace", &workspace.name, options)
+    let doing = format!("delete workspace {:?}", workspace.name);
+    deletion::delete(session, &route, "workspace", doing, options)
 }
 
 impl Workspace {
@@ -342,9 +347,12 @@ impl Workspace {
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn delete_project_with(&self, name: &str, options: DeleteOptions) -> Result<()> {
-        let project = self.get_project(name)?;
+        let doing = format!("delete project {name:?} of workspace {:?}", self.name);
+        let project = self
+            .get_project(name)
+            .map_err(|error| error.on_the_way_to(doing.clone()))?;
         let route = route!("/api/v1/projects/{}", project.id);
-        deletion::delete(&self.session, &route, "project", name, &options)
+        deletion::delete(&self.session, &route, "project", doing, &options)
     }
 
     fn projects(&self) -> String {

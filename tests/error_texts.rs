@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use determined::testing::{Clock, MockMaster, MockMasterOptions};
 use determined::{
-    CancelToken, CreateExperimentOptions, Determined, DownloadOptions, ErrorKind, LoginOptions,
-    MetricOrder, Result, TokenStore, WaitOptions, client,
+    CancelToken, CheckpointChoice, CreateExperimentOptions, Determined, DownloadOptions, ErrorKind,
+    LoginOptions, MetricOrder, Result, TokenStore, WaitOptions, client,
 };
 use serde_json::{Value, json};
 use support::tls::TlsMaster;
@@ -473,6 +473,91 @@ fn there_is_no_such_thing() {
         &[],
         "could not create model \"iris\" (POST /api/v1/models): 409 Conflict: avoid names equal to other models (case-sensitive); \
          get_model() gets the one that exists",
+    );
+}
+
+#[test]
+fn what_was_wanted_stands_first_whatever_is_looked_up_on_the_way_to_it() {
+    let master = MockMaster::start();
+    let client = master.determined();
+    let workspace = client.get_workspace("Uncategorized").unwrap();
+    let mut model = client.create_model("iris").unwrap();
+    let mut experiment = master.experiment().create();
+    let trial = experiment.await_first_trial().unwrap();
+    let uuid = "00000000-0000-0000-0000-000000000001";
+    let mut checkpoint = experiment.top_checkpoint().unwrap();
+    let sight = client.create_workspace("sight").unwrap();
+    let mut project = sight.create_project("seeing").unwrap();
+    let kept = checkpoint.uuid.clone();
+    model.delete().unwrap();
+    experiment.delete().unwrap();
+    sight.delete_project("seeing").unwrap();
+    for (error, expected) in [
+        (
+            client.delete_workspace("lab").unwrap_err(),
+            "could not delete workspace \"lab\" (GET /api/v1/workspaces): no workspace is named \"lab\"",
+        ),
+        (
+            client.delete_workspace(99).unwrap_err(),
+            "could not delete workspace 99 (GET /api/v1/workspaces/99): 404 Not Found: workspace '99' not found",
+        ),
+        (
+            workspace.delete_project("vision").unwrap_err(),
+            "could not delete project \"vision\" of workspace \"Uncategorized\" (GET /api/v1/workspaces/1/projects): no project is named \
+             \"vision\"",
+        ),
+        (
+            experiment.move_to_project("lab", "vision").unwrap_err(),
+            "could not move experiment 1 to project \"vision\" of workspace \"lab\" (GET /api/v1/workspaces): no workspace is named \"lab\"",
+        ),
+        (
+            experiment
+                .move_to_project("Uncategorized", "vision")
+                .unwrap_err(),
+            "could not move experiment 1 to project \"vision\" of workspace \"Uncategorized\" (GET /api/v1/workspaces/1/projects): no project \
+             is named \"vision\"",
+        ),
+        (
+            experiment.add_label("a/b").unwrap_err(),
+            "could not change the labels of experiment 1 (GET /api/v1/experiments/1): 404 Not Found: experiment '1' not found",
+        ),
+        (
+            experiment.top_checkpoint().unwrap_err(),
+            "could not get the best checkpoint of experiment 1 (GET /api/v1/experiments/1/checkpoints): 404 Not Found: experiment '1' not found",
+        ),
+        (
+            trial
+                .select_checkpoint(CheckpointChoice::Uuid(uuid.to_owned()))
+                .unwrap_err(),
+            "could not select checkpoint 00000000-0000-0000-0000-000000000001 of trial 1 \
+             (GET /api/v1/checkpoints/00000000-0000-0000-0000-000000000001): 404 Not Found: checkpoint '00000000-0000-0000-0000-000000000001' \
+             not found",
+        ),
+        (
+            checkpoint.add_metadata(json!({"a": 1})).unwrap_err(),
+            "could not add metadata to checkpoint UUID (GET /api/v1/checkpoints/UUID): 404 Not Found: checkpoint 'UUID' not found",
+        ),
+        (
+            checkpoint.download().unwrap_err(),
+            "could not download checkpoint UUID (GET /api/v1/checkpoints/UUID): 404 Not Found: checkpoint 'UUID' not found",
+        ),
+        (
+            model.remove_metadata(["a"]).unwrap_err(),
+            "could not remove metadata from model \"iris\" (GET /api/v1/models/iris): 404 Not Found: model \"iris\" not found",
+        ),
+        (
+            project.add_note("a", "b").unwrap_err(),
+            "could not add a note to project \"seeing\" (GET /api/v1/projects/2): 404 Not Found: project '2' not found",
+        ),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(error.to_string().replace(&kept, "UUID"), expected);
+    }
+    says(
+        model.register_version(""),
+        ErrorKind::InvalidInput,
+        &[],
+        "could not register a checkpoint as a version of model \"iris\": the uuid of the checkpoint is empty",
     );
 }
 

@@ -198,7 +198,7 @@ pub(crate) fn latest(session: &Session, owner: Owner) -> Result<Checkpoint> {
         .max_results(1);
     list(session, owner, &latest_first)
         .and_then(|found| Ok(some(found)?.swap_remove(0)))
-        .map_err(|error| error.doing(format!("get the latest checkpoint of {owner}")))
+        .map_err(|error| error.on_the_way_to(format!("get the latest checkpoint of {owner}")))
 }
 
 fn some(checkpoints: Vec<Checkpoint>) -> Result<Vec<Checkpoint>> {

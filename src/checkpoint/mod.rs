@@ -250,7 +250,7 @@ impl Checkpoint {
         edit: impl FnOnce(&mut Map<String, Value>),
     ) -> Result<()> {
         let mut metadata = fetch(&self.session, &self.uuid)
-            .map_err(|error| error.doing(doing.clone()))?
+            .map_err(|error| error.on_the_way_to(doing.clone()))?
             .metadata;
         edit(&mut metadata);
         self.session
@@ -349,7 +349,7 @@ impl Checkpoint {
             |session: &Session| Ok(fetch(session, &self.uuid)?.state == CheckpointState::Deleted);
         options
             .run(&self.session, send, is_done)
-            .map_err(|error| error.doing(doing.clone()))
+            .map_err(|error| error.on_the_way_to(doing.clone()))
     }
 
     /// Deletes those files from storage that match one of the patterns, relative to the checkpoint's directory; `**` matches over
@@ -421,7 +421,7 @@ impl Checkpoint {
             let is_done = |session: &Session| Ok(before != Some(look(session)?));
             options.run(&self.session, send, is_done)
         };
-        run().map_err(|error| error.doing(doing.clone()))
+        run().map_err(|error| error.on_the_way_to(doing.clone()))
     }
 
     /// The Pachyderm commit of the data that this was trained with, as the experiment's configuration names it. Nothing is sent.

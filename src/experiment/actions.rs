@@ -194,14 +194,16 @@ impl Experiment {
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn move_to_project(&mut self, workspace_name: &str, project_name: &str) -> Result<()> {
-        let workspace = workspace::get(&self.session, NameOrId::from(workspace_name))?;
-        let project = workspace.get_project(project_name)?;
+        let doing = format!(
+            "move experiment {} to project {project_name:?} of workspace {workspace_name:?}",
+            self.id
+        );
+        let found = workspace::get(&self.session, NameOrId::from(workspace_name))
+            .and_then(|workspace| Ok((workspace.get_project(project_name)?, workspace)));
+        let (project, workspace) = found.map_err(|error| error.on_the_way_to(doing.clone()))?;
         self.session
             .post(path(self.id, "/move"))
-            .doing(format!(
-                "move experiment {} to project {project_name:?} of workspace {workspace_name:?}",
-                self.id
-            ))
+            .doing(doing)
             .json(&json!({"destinationProjectId": project.id, "experimentId": self.id}))
             .send()?;
         self.project_id = project.id;

@@ -165,7 +165,9 @@ impl Experiment {
 
     /// Changes the labels that the master has now.
     fn edit_labels(&mut self, edit: impl FnOnce(&mut Vec<String>)) -> Result<()> {
-        let before = get(&self.session, self.id)?.labels;
+        let before = get(&self.session, self.id)
+            .map_err(|error| error.on_the_way_to(self.changing("labels")))?
+            .labels;
         let mut labels = before.clone();
         edit(&mut labels);
         let labels = if labels == before {
@@ -191,17 +193,20 @@ impl Experiment {
 
     fn check_label(&self, label: &str) -> Result<()> {
         if label.is_empty() {
-            return Err(Error::invalid_input("a label is empty")
-                .doing(format!("label experiment {}", self.id)));
+            return Err(Error::invalid_input("a label is empty").doing(self.changing("labels")));
         }
         Ok(())
     }
 
     /// Changes one field and gives the experiment as it is then.
+    fn changing(&self, field: &str) -> String {
+        format!("change the {field} of experiment {}", self.id)
+    }
+
     fn patch(&self, field: &str, value: impl Into<Value>) -> Result<ExperimentBody> {
         self.session
             .patch(path(self.id, ""))
-            .doing(format!("change the {field} of experiment {}", self.id))
+            .doing(self.changing(field))
             .json(&json!({"id": self.id, field: value.into()}))
             .fetch_field("experiment")
     }

@@ -225,7 +225,7 @@ impl Experiment {
         let owner = Owner::Experiment(self.id);
         checkpoint::completed(&self.session, owner)
             .and_then(|all| checkpoint::best(all, &order))
-            .map_err(|error| error.doing(format!("get the best checkpoint of {owner}")))
+            .map_err(|error| error.on_the_way_to(format!("get the best checkpoint of {owner}")))
     }
 
     /// The best completed checkpoint of each trial, the best of these first, up to `limit`, by the metric and in the direction of the
@@ -277,7 +277,7 @@ impl Experiment {
         let owner = Owner::Experiment(self.id);
         checkpoint::completed(&self.session, owner)
             .and_then(|all| checkpoint::best_of_each_trial(all, &order, limit))
-            .map_err(|error| error.doing(format!("get the best checkpoints of {owner}")))
+            .map_err(|error| error.on_the_way_to(format!("get the best checkpoints of {owner}")))
     }
 
     /// The completed checkpoints of all trials, the best first. Like [`list_checkpoints_with`](Self::list_checkpoints_with) without options.

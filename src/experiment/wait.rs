@@ -197,7 +197,7 @@ impl Experiment {
         wait.until(self.id, |_, state| {
             Ok(state.is_terminal().then(|| state.clone()))
         })
-        .map_err(|error| error.doing(doing))
+        .map_err(|error| error.on_the_way_to(doing))
     }
 
     /// Waits until the experiment has a trial, and gives the first. Like [`await_first_trial_with`](Self::await_first_trial_with) without
@@ -254,7 +254,7 @@ impl Experiment {
             }
             Ok(None)
         })
-        .map_err(|error| error.doing(format!("get the first trial of experiment {id}")))
+        .map_err(|error| error.on_the_way_to(format!("get the first trial of experiment {id}")))
     }
 }
 

@@ -309,7 +309,10 @@ impl Model {
         doing: String,
         edit: impl FnOnce(&mut Map<String, Value>),
     ) -> Result<()> {
-        let mut metadata = self.fetch()?.metadata;
+        let mut metadata = self
+            .fetch()
+            .map_err(|error| error.on_the_way_to(doing.clone()))?
+            .metadata;
         edit(&mut metadata);
         self.patch(doing, json!({"metadata": metadata}))
     }

@@ -173,13 +173,11 @@ impl Model {
     /// # Ok::<(), determined::Error>(())
     /// ```
     pub fn register_version(&self, checkpoint_uuid: &str) -> Result<ModelVersion> {
-        let doing = format!(
-            "register {checkpoint_uuid} as a version of model {:?}",
-            self.name
-        );
+        let target = format!("as a version of model {:?}", self.name);
         if let Err(error) = name::check(checkpoint_uuid, "uuid of the checkpoint") {
-            return Err(error.doing(doing));
+            return Err(error.doing(format!("register a checkpoint {target}")));
         }
+        let doing = format!("register checkpoint {checkpoint_uuid} {target}");
         let version: ModelVersionBody = self
             .session
             .post(self.route("/versions"))

@@ -304,7 +304,11 @@ impl Account {
         let account = Self::from_url(&url, None)?;
         Ok(Self {
             name: name.map_or(account.name, str::to_owned),
-            right,
+            // The endpoint may itself hold a signature.
+            right: match right {
+                Right::None => account.right,
+                right => right,
+            },
             ..account
         })
     }
@@ -425,6 +429,12 @@ mod tests {
                 "acc",
                 "https://acc.blob.core.windows.net",
                 "none",
+            ),
+            (
+                "BlobEndpoint=https://acc.blob.core.windows.net/?sv=1&sig=a%2B",
+                "acc",
+                "https://acc.blob.core.windows.net",
+                "signature sv=1&sig=a%2B",
             ),
         ] {
             assert_eq!(

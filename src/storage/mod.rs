@@ -226,7 +226,7 @@ impl Checkpoint {
         let session = self.session.cancellable(cancel.as_ref());
         let parallelism = parallelism.unwrap_or_else(default_parallelism);
         download(&session, &self.uuid, &path, mode, parallelism, observer)
-            .map_err(|error| error.doing(format!("download checkpoint {}", self.uuid)))?;
+            .map_err(|error| error.on_the_way_to(format!("download checkpoint {}", self.uuid)))?;
         Ok(path)
     }
 }

@@ -132,7 +132,7 @@ impl Call {
 pub(super) struct Remote {
     http: Http,
     cancel: CancelToken,
-    /// Whether any server ever answered: before that, one that cannot be reached is given up at once.
+    /// Whether any server ever answered: before that, one that cannot be reached or is silent is given up at once.
     was_reached: AtomicBool,
 }
 
@@ -160,8 +160,9 @@ impl Remote {
                     (is_passing(answer.status()), Ok(Reply { answer, secrets }))
                 }
                 Err(Failure { error, never_sent }) => {
-                    let may_connect = !never_sent || self.was_reached.load(Ordering::Relaxed);
-                    (may_pass(&error) && may_connect, Err(error))
+                    let is_dead = never_sent || error.kind() == ErrorKind::Timeout;
+                    let may_live = !is_dead || self.was_reached.load(Ordering::Relaxed);
+                    (may_pass(&error) && may_live, Err(error))
                 }
             };
             match may_pass.then(|| tries.pause()).flatten() {

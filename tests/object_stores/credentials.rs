@@ -117,6 +117,114 @@ fn a_web_identity_is_traded_for_a_role() {
     assert_eq!(world.server.count("/"), 1);
 }
 
+/// Gives credentials for a role to whoever asks, and tells by their key who that was.
+fn roles(seen: &Seen, stream: &mut TcpStream) -> Option<io::Result<After>> {
+    if seen.path() == "/creds" {
+        return Some(answer(stream, 200, &[], SERVICE.as_bytes()));
+    }
+    (seen.method == "POST" && seen.path() == "/").then(|| {
+        let authorization = seen.header("authorization").unwrap();
+        assert!(authorization.contains("/eu-west-1/sts/aws4_request"), "{authorization}");
+        let body = String::from_utf8(seen.body.clone()).unwrap();
+        assert!(body.contains("Action=AssumeRole&"), "{body}");
+        let role = body.split("RoleArn=").nth(1).unwrap();
+        let role = role.split('&').next().unwrap();
+        let key = format!("{role}-for-{}", signer(seen));
+        let answer_body = format!("<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>{key}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken></Credentials></AssumeRoleResult></AssumeRoleResponse>");
+        answer(stream, 200, &[], answer_body.as_bytes())
+    })
+}
+
+#[test]
+fn a_profile_assumes_a_role_with_the_credentials_of_another_source() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join(".aws")).unwrap();
+    let config = "
+[default]
+role_arn = reader
+source_profile = base
+external_id = a/b
+duration_seconds = 900
+[profile base]
+aws_access_key_id = mine
+aws_secret_access_key = s
+[profile chain]
+role_arn = second
+source_profile = default
+[profile self]
+role_arn = own
+source_profile = self
+aws_access_key_id = mine
+aws_secret_access_key = s
+[profile container]
+role_arn = boxed
+credential_source = EcsContainer
+[profile endless]
+role_arn = r
+source_profile = endless2
+[profile endless2]
+role_arn = r
+source_profile = endless
+[profile nothing]
+role_arn = r
+[profile gone]
+role_arn = r
+source_profile = nobody
+[profile both]
+role_arn = r
+source_profile = base
+credential_source = EcsContainer
+";
+    fs::write(home.path().join(".aws/config"), config).unwrap();
+    let download = |profile: &str| {
+        let world = with_service(roles);
+        let variables = [
+            ("HOME", home.path().to_str().unwrap()),
+            ("AWS_PROFILE", profile),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ENDPOINT_URL", "URL"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "URL/creds"),
+        ];
+        let seen = world.download_in(&variables)?;
+        let posts = world.server.requests().into_iter();
+        let first = posts
+            .filter(|seen| seen.path() == "/")
+            .map(|seen| seen.body);
+        Ok((seen, String::from_utf8(first.last().unwrap()).unwrap()))
+    };
+    for (profile, key, sent) in [
+        (
+            "default",
+            "reader-for-mine",
+            "&DurationSeconds=900&ExternalId=a%2Fb",
+        ),
+        (
+            "chain",
+            "second-for-reader-for-mine",
+            "&RoleSessionName=determined-rust",
+        ),
+        ("self", "own-for-mine", ""),
+        ("container", "boxed-for-from-service", ""),
+    ] {
+        let (requests, body) = download(profile).unwrap();
+        assert!(body.contains(sent), "{body}");
+        for seen in requests {
+            assert_eq!(signer(&seen), key);
+            assert_eq!(seen.header("x-amz-security-token"), Some("t"));
+        }
+    }
+    for (profile, said) in [
+        ("endless", "too many profiles"),
+        ("nothing", "not one source_profile or credential_source"),
+        ("gone", "\"nobody\", which is in neither file"),
+        ("both", "not one source_profile or credential_source"),
+    ] {
+        let error: determined::Error = download(profile).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.to_string().contains(said), "{profile}: {error}");
+    }
+}
+
 #[test]
 fn a_container_gives_credentials() {
     let world = with_service(|seen, stream| {
@@ -203,7 +311,11 @@ fn what_is_not_supported_is_told() {
     for (setting, key) in [
         ("sso_session = corp", "sso_session"),
         ("credential_process = /bin/keys", "credential_process"),
-        ("role_arn = arn\nsource_profile = x", "role_arn"),
+        ("login_session = arn", "login_session"),
+        (
+            "role_arn = arn\nsource_profile = x\nmfa_serial = arn",
+            "mfa_serial",
+        ),
     ] {
         let world = keyless_world();
         fs::write(

@@ -14,9 +14,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::remote::{Call, Remote};
-use super::super::xml::Element;
-use super::amazon_domain;
 use super::profile::Profile;
+use super::role::Role;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::environment::Environment;
 use crate::session::{Method, Secret, encode};
@@ -25,6 +24,8 @@ use crate::session::{Method, Secret, encode};
 const MARGIN: Duration = Duration::from_secs(5 * 60);
 /// Where a container on Amazon's own services asks.
 const CONTAINER_HOST: &str = "http://169.254.170.2";
+/// A profile may send on to so many others, one to the next.
+const PROFILES: usize = 8;
 /// Where a machine in Amazon's cloud asks.
 const MACHINE_HOST: &str = "http://169.254.169.254";
 
@@ -55,6 +56,10 @@ impl Credentials {
         }
     }
 
+    pub(super) fn ending(self, expires: Option<Timestamp>) -> Self {
+        Self { expires, ..self }
+    }
+
     fn ends_within(&self, margin: Duration) -> bool {
         let then = Timestamp::now()
             .saturating_add(margin)
@@ -73,11 +78,15 @@ pub(super) struct Chain {
 
 enum Source {
     Fixed(Credentials),
+    /// A role that is given to whoever shows this token of another authority.
     WebIdentity {
-        sts: String,
+        role: Role,
         token_file: PathBuf,
-        role: String,
-        session_name: String,
+    },
+    /// A role that is given to the holder of other credentials.
+    Assumed {
+        role: Role,
+        from: Box<Source>,
     },
     Container {
         url: String,
@@ -122,7 +131,7 @@ impl Chain {
         if let Some(good) = current.as_ref().filter(|it| !it.ends_within(MARGIN)) {
             return Ok(Arc::clone(good));
         }
-        match self.fetch(remote) {
+        match self.fetch(&self.source, remote) {
             Ok(fetched) => {
                 let fetched = Arc::new(fetched);
                 *current = Some(Arc::clone(&fetched));
@@ -139,17 +148,12 @@ impl Chain {
         }
     }
 
-    fn fetch(&self, remote: &Remote) -> Result<Credentials> {
-        match &self.source {
+    fn fetch(&self, source: &Source, remote: &Remote) -> Result<Credentials> {
+        match source {
             Source::Fixed(credentials) => Ok(credentials.clone()),
-            Source::WebIdentity {
-                sts,
-                token_file,
-                role,
-                session_name,
-            } => {
-                let token = read(token_file)?;
-                assume_role(remote, sts, &token, role, session_name)
+            Source::WebIdentity { role, token_file } => role.for_token(remote, &read(token_file)?),
+            Source::Assumed { role, from } => {
+                role.for_credentials(remote, &self.fetch(from, remote)?)
             }
             Source::Container {
                 url,
@@ -211,50 +215,105 @@ impl Chain {
 
 /// Where credentials come from if the experiment's configuration has none.
 fn source(environment: &Environment, profile: &Profile, region: &str) -> Result<Source> {
-    let from_environment = pair(
+    if let Some(credentials) = of_environment(environment)? {
+        return Ok(Source::Fixed(credentials));
+    }
+    if let Some(source) = web_identity(environment, profile, region)? {
+        return Ok(source);
+    }
+    if let Some(source) = of_profile(environment, profile, region, PROFILES)? {
+        return Ok(source);
+    }
+    match container(environment)? {
+        Some(source) => Ok(source),
+        None => machine(environment),
+    }
+}
+
+/// What a profile says, if it says anything. It may send on to as many others as `left` says.
+fn of_profile(
+    environment: &Environment,
+    profile: &Profile,
+    region: &str,
+    left: usize,
+) -> Result<Option<Source>> {
+    let keys = pair(
+        &profile.place(),
+        profile.get("aws_access_key_id"),
+        profile.get("aws_secret_access_key"),
+        profile.get("aws_session_token"),
+    )?
+    .map(Source::Fixed);
+    let Some(role) = profile.get("role_arn") else {
+        let others = [
+            "sso_session",
+            "sso_start_url",
+            "credential_process",
+            "login_session",
+        ];
+        return match others.iter().find(|key| profile.get(key).is_some()) {
+            Some(key) if keys.is_none() => Err(unsupported(profile, key)),
+            _ => Ok(keys),
+        };
+    };
+    let role = Role::new(role, environment, profile, region)?;
+    if let Some(token_file) = profile.get("web_identity_token_file") {
+        let token_file = PathBuf::from(token_file);
+        return Ok(Some(Source::WebIdentity { role, token_file }));
+    }
+    if profile.get("mfa_serial").is_some() {
+        return Err(unsupported(profile, "mfa_serial"));
+    }
+    let holder = (
+        profile.get("source_profile"),
+        profile.get("credential_source"),
+    );
+    let from = match holder {
+        (Some(name), None) if name == profile.name => keys,
+        (Some(_), None) if left == 0 => {
+            return Err(profile.unusable("is at the end of too many profiles"));
+        }
+        (Some(name), None) => {
+            let source = Profile::named(environment, name, &profile.place())?;
+            of_profile(environment, &source, region, left - 1)?
+        }
+        (None, Some("Environment")) => of_environment(environment)?.map(Source::Fixed),
+        (None, Some("EcsContainer")) => container(environment)?,
+        (None, Some("Ec2InstanceMetadata")) => Some(machine(environment)?),
+        _ => {
+            return Err(
+                profile.unusable("has a role_arn, but not one source_profile or credential_source")
+            );
+        }
+    };
+    match from.map(Box::new) {
+        Some(from) => Ok(Some(Source::Assumed { role, from })),
+        None => Err(profile.unusable("finds no credentials to assume its role with")),
+    }
+}
+
+fn unsupported(profile: &Profile, key: &str) -> Error {
+    profile
+        .unusable(&format!(
+            "gets its credentials by {key}, which is not supported"
+        ))
+        .with_hint(
+            "put them into the environment with `aws configure export-credentials --format env`",
+        )
+}
+
+fn of_environment(environment: &Environment) -> Result<Option<Credentials>> {
+    pair(
         "the environment",
         environment.get("AWS_ACCESS_KEY_ID"),
         environment.get("AWS_SECRET_ACCESS_KEY"),
         environment
             .get("AWS_SESSION_TOKEN")
             .or_else(|| environment.get("AWS_SECURITY_TOKEN")),
-    )?;
-    if let Some(credentials) = from_environment {
-        return Ok(Source::Fixed(credentials));
-    }
-    if let Some(source) = web_identity(environment, profile, region)? {
-        return Ok(source);
-    }
-    let place = format!("the profile {:?}", profile.name);
-    let from_profile = pair(
-        &place,
-        profile.get("aws_access_key_id"),
-        profile.get("aws_secret_access_key"),
-        profile.get("aws_session_token"),
-    )?;
-    let unsupported = [
-        "role_arn",
-        "sso_session",
-        "sso_start_url",
-        "credential_process",
-    ]
-    .into_iter()
-    .find(|key| profile.get(key).is_some());
-    match (unsupported, from_profile) {
-        (Some("role_arn"), _) | (Some(_), None) => {
-            let key = unsupported.unwrap_or_default();
-            return Err(Error::new(
-                ErrorKind::Storage,
-                format!("{place} gets its credentials by {key}, which is not supported"),
-            )
-            .with_hint("put them into the environment with `aws configure export-credentials --format env`"));
-        }
-        (_, Some(credentials)) => return Ok(Source::Fixed(credentials)),
-        (None, None) => {}
-    }
-    if let Some(source) = container(environment)? {
-        return Ok(source);
-    }
+    )
+}
+
+fn machine(environment: &Environment) -> Result<Source> {
     if environment
         .get("AWS_EC2_METADATA_DISABLED")
         .is_some_and(|word| word.eq_ignore_ascii_case("true"))
@@ -274,10 +333,7 @@ fn web_identity(
     profile: &Profile,
     region: &str,
 ) -> Result<Option<Source>> {
-    let token_file = environment
-        .path("AWS_WEB_IDENTITY_TOKEN_FILE")
-        .or_else(|| profile.get("web_identity_token_file").map(PathBuf::from));
-    let Some(token_file) = token_file else {
+    let Some(token_file) = environment.path("AWS_WEB_IDENTITY_TOKEN_FILE") else {
         return Ok(None);
     };
     let role = environment
@@ -289,19 +345,9 @@ fn web_identity(
                 "there is a web identity token file, but AWS_ROLE_ARN is not set",
             )
         })?;
-    let session_name = environment
-        .get("AWS_ROLE_SESSION_NAME")
-        .or_else(|| profile.get("role_session_name"))
-        .unwrap_or("determined-rust");
-    let sts = environment.get("AWS_ENDPOINT_URL_STS").map_or_else(
-        || format!("https://sts.{region}.{}", amazon_domain(region)),
-        |url| url.trim_end_matches('/').to_owned(),
-    );
     Ok(Some(Source::WebIdentity {
-        sts,
+        role: Role::new(role, environment, profile, region)?,
         token_file,
-        role: role.to_owned(),
-        session_name: session_name.to_owned(),
     }))
 }
 
@@ -380,48 +426,7 @@ fn none_found() -> Error {
     )
 }
 
-/// Trades a token of another authority for credentials of a role.
-fn assume_role(
-    remote: &Remote,
-    sts: &str,
-    token: &Secret,
-    role: &str,
-    session_name: &str,
-) -> Result<Credentials> {
-    let call = || {
-        let body = format!(
-            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={}&RoleSessionName={}&WebIdentityToken={}",
-            encode(&role),
-            encode(&session_name),
-            encode(&token.expose())
-        );
-        Ok(Call {
-            method: Method::Post,
-            body,
-            ..Call::get(format!("{sts}/"))
-        }
-        .header("content-type", "application/x-www-form-urlencoded"))
-    };
-    let answer = ask(remote, &call, "the credentials of the role")?;
-    let answer = Element::parse(&answer)?;
-    let credentials = answer
-        .child("AssumeRoleWithWebIdentityResult")
-        .and_then(|result| result.child("Credentials"));
-    let field = |name| credentials.and_then(|credentials| credentials.text_of(name));
-    let (Some(access_key), Some(secret_key)) = (field("AccessKeyId"), field("SecretAccessKey"))
-    else {
-        return Err(Error::new(
-            ErrorKind::InvalidResponse,
-            "there are no credentials of the role in the answer",
-        ));
-    };
-    Ok(Credentials {
-        expires: field("Expiration").and_then(|time| time.parse().ok()),
-        ..Credentials::new(access_key, secret_key, field("SessionToken"))
-    })
-}
-
-fn ask(remote: &Remote, call: &dyn Fn() -> Result<Call>, what: &str) -> Result<String> {
+pub(super) fn ask(remote: &Remote, call: &dyn Fn() -> Result<Call>, what: &str) -> Result<String> {
     let failed = |why: String| Error::new(ErrorKind::Storage, format!("cannot get {what}: {why}"));
     let mut answer = remote.ask(call).map_err(|error| match error.kind() {
         ErrorKind::Cancelled => error,
@@ -454,14 +459,12 @@ fn parse(text: &str) -> Result<Credentials> {
             "the service for credentials sends something else",
         )
     })?;
-    Ok(Credentials {
-        expires: body.expiration,
-        ..Credentials::new(
-            &body.access_key_id,
-            &body.secret_access_key,
-            body.token.as_deref(),
-        )
-    })
+    let credentials = Credentials::new(
+        &body.access_key_id,
+        &body.secret_access_key,
+        body.token.as_deref(),
+    );
+    Ok(credentials.ending(body.expiration))
 }
 
 fn read(path: &std::path::Path) -> Result<Secret> {

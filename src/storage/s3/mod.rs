@@ -2,9 +2,11 @@
 
 mod credentials;
 mod profile;
+mod role;
 mod sign;
 
 use std::fs;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
@@ -13,7 +15,7 @@ use serde_json::Value;
 use self::credentials::Chain;
 use self::profile::Profile;
 use self::sign::{Scope, Signable, query_string};
-use super::config::{prefix, required, text};
+use super::config::{prefix, required, text, unusable};
 use super::objects::{Object, Page, Store, entity_tag};
 use super::remote::{Call, Remote, Reply, first_line};
 use super::xml::Element;
@@ -59,12 +61,14 @@ impl S3 {
         let environment = session.environment();
         let profile = Profile::load(environment)?;
         let bucket = required(storage, "bucket")?.to_owned();
+        if bucket.starts_with("arn:") {
+            return Err(unusable(
+                "its bucket is an access point, which is not supported".to_owned(),
+            ));
+        }
         let prefix = prefix(text(storage, "prefix")?.unwrap_or_default())?;
         let endpoint = text(storage, "endpoint_url")?
-            .or_else(|| environment.get("AWS_ENDPOINT_URL_S3"))
-            .or_else(|| environment.get("AWS_ENDPOINT_URL"))
-            .or_else(|| profile.get("s3.endpoint_url"))
-            .or_else(|| profile.get("endpoint_url"))
+            .or_else(|| configured_endpoint(environment, &profile, "s3"))
             .map(Endpoint::parse)
             .transpose()?;
         let region = environment
@@ -83,7 +87,7 @@ impl S3 {
         let nearby = Remote::new(http.nearby(halt), halt.clone());
         let chain = Chain::new(storage, environment, &profile, &region, nearby)?;
         let remote = Remote::new(
-            http.elsewhere(halt, &authorities(environment)?),
+            http.elsewhere(halt, &authorities(environment, &profile)?),
             halt.clone(),
         );
         let store = Self {
@@ -99,11 +103,9 @@ impl S3 {
     }
 
     fn endpoint(&self) -> Endpoint {
-        self.endpoint.clone().unwrap_or_else(|| Endpoint {
-            scheme: "https".to_owned(),
-            authority: format!("s3.{}.{}", self.region, amazon_domain(&self.region)),
-            path: String::new(),
-        })
+        self.endpoint
+            .clone()
+            .unwrap_or_else(|| Endpoint::of_amazon("s3", &self.region))
     }
 
     /// A signed request for a key of the bucket, or for the bucket itself.
@@ -310,15 +312,6 @@ fn encode_key(key: &str) -> String {
     parts.join("/")
 }
 
-/// The domain of Amazon's services in a region.
-fn amazon_domain(region: &str) -> &'static str {
-    if region.starts_with("cn-") {
-        "amazonaws.com.cn"
-    } else {
-        "amazonaws.com"
-    }
-}
-
 /// Whether a bucket's name can be the first part of a host name, under a certificate for one such part.
 fn can_be_host_name(bucket: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -328,9 +321,31 @@ fn can_be_host_name(bucket: &str) -> bool {
         && bucket.bytes().last().is_some_and(is_plain)
 }
 
-/// The authorities of `AWS_CA_BUNDLE`.
-fn authorities(environment: &Environment) -> Result<Vec<u8>> {
-    match environment.path("AWS_CA_BUNDLE") {
+/// The endpoint that the environment, or else the profile, gives for one of Amazon's services, or for all of them.
+fn configured_endpoint<'a>(
+    environment: &'a Environment,
+    profile: &'a Profile,
+    service: &str,
+) -> Option<&'a str> {
+    let ignores = environment
+        .get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        .or_else(|| profile.get("ignore_configured_endpoint_urls"));
+    if ignores.is_some_and(|word| word.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    environment
+        .get(&format!("AWS_ENDPOINT_URL_{}", service.to_uppercase()))
+        .or_else(|| environment.get("AWS_ENDPOINT_URL"))
+        .or_else(|| profile.get(&format!("{service}.endpoint_url")))
+        .or_else(|| profile.get("endpoint_url"))
+}
+
+/// The authorities that the environment, or else the profile, adds.
+fn authorities(environment: &Environment, profile: &Profile) -> Result<Vec<u8>> {
+    let path = environment
+        .path("AWS_CA_BUNDLE")
+        .or_else(|| profile.get("ca_bundle").map(PathBuf::from));
+    match path {
         Some(path) => fs::read(&path)
             .map_err(|error| Error::io("read", &path, &error).with_kind(ErrorKind::Storage)),
         None => Ok(Vec::new()),
@@ -338,11 +353,25 @@ fn authorities(environment: &Environment) -> Result<Vec<u8>> {
 }
 
 impl Endpoint {
+    /// That of one of Amazon's services in a region.
+    fn of_amazon(service: &str, region: &str) -> Self {
+        let domain = if region.starts_with("cn-") {
+            "amazonaws.com.cn"
+        } else {
+            "amazonaws.com"
+        };
+        Self {
+            scheme: "https".to_owned(),
+            authority: format!("{service}.{region}.{domain}"),
+            path: String::new(),
+        }
+    }
+
     fn parse(url: &str) -> Result<Self> {
         let unusable = || {
             Error::new(
                 ErrorKind::Storage,
-                "the endpoint_url of the S3 storage is not of the form http[s]://host[:port]",
+                "an endpoint_url of S3 or STS is not of the form http[s]://host[:port]",
             )
         };
         let (scheme, rest) = url.split_once("://").ok_or_else(unusable)?;

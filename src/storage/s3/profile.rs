@@ -10,7 +10,7 @@ use crate::session::environment::Environment;
 
 /// The settings of one profile. A setting within another, as in `s3 =` and, indented, `addressing_style = path`, has the name
 /// `s3.addressing_style`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Profile {
     pub(super) name: String,
     settings: Settings,
@@ -24,20 +24,34 @@ impl Profile {
         let chosen = environment
             .get("AWS_PROFILE")
             .or_else(|| environment.get("AWS_DEFAULT_PROFILE"));
-        let name = chosen.unwrap_or("default");
+        match chosen {
+            Some(name) => Self::named(environment, name, "AWS_PROFILE"),
+            None => Ok(Self::read(environment, "default")?.unwrap_or_else(|| Self {
+                name: "default".to_owned(),
+                settings: Settings::new(),
+            })),
+        }
+    }
+
+    /// The profile of this name, which `giver` names.
+    pub(super) fn named(environment: &Environment, name: &str, giver: &str) -> Result<Self> {
+        Self::read(environment, name)?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Storage,
+                format!("{giver} names the profile {name:?}, which is in neither file of ~/.aws"),
+            )
+        })
+    }
+
+    fn read(environment: &Environment, name: &str) -> Result<Option<Self>> {
         let mut config = sections(environment, "AWS_CONFIG_FILE", "config")?;
         let mut credentials = sections(environment, "AWS_SHARED_CREDENTIALS_FILE", "credentials")?;
         let of_config = config
             .remove(&format!("profile {name}"))
             .or_else(|| config.remove(name).filter(|_| name == "default"));
         let of_credentials = credentials.remove(name);
-        if let (Some(name), None, None) = (chosen, &of_config, &of_credentials) {
-            return Err(Error::new(
-                ErrorKind::Storage,
-                format!(
-                    "AWS_PROFILE names the profile {name:?}, which is in neither file of ~/.aws"
-                ),
-            ));
+        if of_config.is_none() && of_credentials.is_none() {
+            return Ok(None);
         }
         let mut settings = of_config.unwrap_or_default();
         // Endpoints may stand in a section of their own.
@@ -47,10 +61,19 @@ impl Profile {
             settings.extend(services);
         }
         settings.extend(of_credentials.unwrap_or_default());
-        Ok(Self {
+        Ok(Some(Self {
             name: name.to_owned(),
             settings,
-        })
+        }))
+    }
+
+    /// What it is called in errors.
+    pub(super) fn place(&self) -> String {
+        format!("the profile {:?}", self.name)
+    }
+
+    pub(super) fn unusable(&self, why: &str) -> Error {
+        Error::new(ErrorKind::Storage, format!("{} {why}", self.place()))
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {
@@ -102,6 +125,7 @@ fn parse(text: &str) -> BTreeMap<String, Settings> {
             .strip_prefix('[')
             .and_then(|rest| rest.split(']').next())
         {
+            let name = name.replace(['"', '\''], "");
             let name: Vec<_> = name.split_whitespace().collect();
             section = Some(sections.entry(name.join(" ")).or_default());
             outer.clear();
@@ -126,7 +150,7 @@ fn parse(text: &str) -> BTreeMap<String, Settings> {
 mod tests {
     use super::*;
 
-    const CONFIG: &str = "
+    const CONFIG: &str = r#"
 # comment
 [default]
 region = eu-central-1
@@ -140,10 +164,13 @@ region=us-west-2
 services = minio
 aws_access_key_id = from-config
 
+[profile "with blanks"]
+region = here
+
 [ services   minio ]
 s3 =
   endpoint_url = http://minio:9000
-";
+"#;
     const CREDENTIALS: &str = "
 [default]
 aws_access_key_id = AKIDEXAMPLE
@@ -180,6 +207,13 @@ aws_access_key_id=from-credentials
         assert_eq!(profile.get("region"), Some("us-west-2"));
         assert_eq!(profile.get("aws_access_key_id"), Some("from-credentials"));
         assert_eq!(profile.get("s3.endpoint_url"), Some("http://minio:9000"));
+    }
+
+    #[test]
+    fn a_name_with_blanks_stands_in_quotes() {
+        let (_home, environment) = environment(&[("AWS_PROFILE", "with blanks")]);
+        let profile = Profile::load(&environment).unwrap();
+        assert_eq!(profile.get("region"), Some("here"));
     }
 
     #[test]
