@@ -330,7 +330,8 @@ impl Account {
         }
         // Of an emulator the account is the first part of the path, elsewhere the first of the host name.
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let name = match path.split('/').next().filter(|part| !part.is_empty()) {
+        let first = path.split('/').next();
+        let name = match first.filter(|part| !part.is_empty() && !host.contains(".blob.")) {
             Some(name) => percent_decode_str(name).decode_utf8_lossy().into_owned(),
             None => host.split(['.', ':']).next().unwrap_or_default().to_owned(),
         };
@@ -481,6 +482,12 @@ mod tests {
                 "http://127.0.0.1:10000/dev",
                 Some("a2V5"),
                 "dev",
+                "key a2V5",
+            ),
+            (
+                "https://acc.blob.core.windows.net/cont",
+                Some("a2V5"),
+                "acc",
                 "key a2V5",
             ),
         ] {

@@ -165,6 +165,30 @@ fn auto_falls_back_on_whatever_the_master_can_heal() {
                 training["experimentConfig"]["checkpoint_storage"] = json!({"type": "shared_fs"});
             })),
         ),
+        (
+            "a host_path that is not absolute",
+            ErrorKind::Storage,
+            Box::new(with(|training| {
+                training["experimentConfig"]["checkpoint_storage"] =
+                    json!({"type": "shared_fs", "host_path": "h"});
+            })),
+        ),
+        (
+            "a storage_path that leads out",
+            ErrorKind::Storage,
+            Box::new(with(|training| {
+                training["experimentConfig"]["checkpoint_storage"] =
+                    json!({"type": "shared_fs", "host_path": "/h", "storage_path": "../s"});
+            })),
+        ),
+        (
+            "a place that is no directory",
+            ErrorKind::Storage,
+            Box::new(with(|training| {
+                training["experimentConfig"]["checkpoint_storage"] =
+                    json!({"type": "directory", "container_path": "/dev/null"});
+            })),
+        ),
     ];
     for (name, kind, describe) in table {
         let describe = Arc::new(describe);

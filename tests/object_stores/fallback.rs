@@ -54,7 +54,7 @@ fn is_listing(seen: &Seen) -> bool {
     seen.path() == "/ckpts"
 }
 
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 19] = [
     Row {
         name: "no right to list",
         said: "403",
@@ -161,6 +161,34 @@ const TABLE: [Row; 15] = [
         change: NOTHING,
     },
     Row {
+        name: "no bucket",
+        said: "it has no bucket",
+        storage: |url| with(url, "bucket", json!(null)),
+        fault: FINE,
+        change: NOTHING,
+    },
+    Row {
+        name: "an access point",
+        said: "access point",
+        storage: |url| with(url, "bucket", json!("arn:aws:s3:eu-west-1:1:accesspoint/a")),
+        fault: FINE,
+        change: NOTHING,
+    },
+    Row {
+        name: "a prefix that leads out",
+        said: "leads out of the bucket",
+        storage: |url| with(url, "prefix", json!("a/../..")),
+        fault: FINE,
+        change: NOTHING,
+    },
+    Row {
+        name: "an endpoint that is none",
+        said: "not of the form",
+        storage: |url| with(url, "endpoint_url", json!("store.example:9000")),
+        fault: FINE,
+        change: NOTHING,
+    },
+    Row {
         name: "a dead endpoint",
         said: "127.0.0.1:9",
         storage: |url| with(url, "endpoint_url", json!("http://127.0.0.1:9")),
@@ -223,6 +251,9 @@ fn whatever_a_store_refuses_is_an_error_directly_and_comes_through_the_master_by
                 assert!(!both.to_string().contains(secret), "{name}: {both}");
             }
             assert!(!world.path().exists(), "{name}");
+            // What has arrived stays for the next download.
+            let has_part = !world.asked("a").is_empty();
+            assert_eq!(world.left().len(), usize::from(has_part), "{name}");
         }
     }
 }
