@@ -51,7 +51,8 @@ pub(super) struct Follow {
 struct Past {
     recent: VecDeque<(String, Option<Timestamp>)>,
     newest: Option<Timestamp>,
-    /// The latest time of those that are not in `recent` any more.
+    /// Whether there are any that are not in `recent` any more, and the latest time of those.
+    has_forgotten: bool,
     newest_forgotten: Option<Timestamp>,
 }
 
@@ -81,6 +82,7 @@ impl Past {
         self.recent.push_back((key(entry).to_owned(), time));
         if self.recent.len() > MEMORY {
             let forgotten = self.recent.pop_front().and_then(|(_, time)| time);
+            self.has_forgotten = true;
             self.newest_forgotten = self.newest_forgotten.max(forgotten);
         }
     }
@@ -116,9 +118,7 @@ impl Past {
             return true;
         }
         // Of those that are forgotten, none is younger, and none comes after the last.
-        !repeated.is_past_last
-            && self.newest_forgotten.is_some()
-            && entry.timestamp() <= self.newest_forgotten
+        !repeated.is_past_last && self.has_forgotten && entry.timestamp() <= self.newest_forgotten
     }
 }
 

@@ -13,6 +13,8 @@ use crate::wire::exact;
 
 /// A master's word is taken for the length of a list up to here.
 const MOST_ROOM: usize = 100_000;
+/// So many pages may be empty, one after the other, though there are said to be more objects.
+const MOST_EMPTY_PAGES: u32 = 100;
 
 /// Where a page stands in its list.
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -69,6 +71,7 @@ impl<T> Pages<T> {
         key: &'static str,
         mut make: impl FnMut(B) -> Option<T> + Send + 'static,
     ) -> Result<Self> {
+        let mut empty_pages = 0;
         let fetch = move |offset: i64| {
             let fetched = request.clone().query("offset", offset).fetch_page(key);
             let (items, place): (Vec<B>, _) = match fetched {
@@ -77,7 +80,9 @@ impl<T> Pages<T> {
                 }
                 other => other?,
             };
-            if place.end_index < place.total && place.end_index <= offset {
+            empty_pages = if items.is_empty() { empty_pages + 1 } else { 0 };
+            let stands_still = place.end_index <= offset || empty_pages > MOST_EMPTY_PAGES;
+            if place.end_index < place.total && stands_still {
                 return Err(request.explain(Error::new(
                     ErrorKind::InvalidResponse,
                     format!(

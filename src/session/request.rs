@@ -25,6 +25,8 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// An answer that is read whole may have this many bytes.
 const ANSWER_LIMIT: u64 = 1 << 30;
+/// An answer with several fields of one name is read in a way that takes room and time, so it may have no more bytes than this.
+const LARGEST_TO_TIDY: usize = 16 << 20;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A value as it stands in a path or a query.
@@ -255,10 +257,9 @@ fn whole(mut answer: Answer) -> Result<Vec<u8>> {
 /// What `read` makes of an answer, in which the last of several fields of one name counts.
 fn read<T>(bytes: &[u8], read: impl Fn(&[u8]) -> serde_json::Result<T>) -> serde_json::Result<T> {
     let error = match read(bytes) {
-        Err(error) if error.is_data() => error,
+        Err(error) if error.is_data() && bytes.len() <= LARGEST_TO_TIDY => error,
         other => return other,
     };
-    // Seldom needed, so it may be slow.
     let plain = serde_json::from_slice::<Value>(bytes).and_then(|value| serde_json::to_vec(&value));
     plain.and_then(|bytes| read(&bytes)).map_err(|_| error)
 }

@@ -143,6 +143,24 @@ fn lines_that_are_alike_and_have_no_ids_come_as_often_as_they_were_written() {
 }
 
 #[test]
+fn a_long_log_without_times_and_ids_comes_whole_and_once() {
+    let line = |n: usize| {
+        format!(
+            "{}\n",
+            json!({"result": {"log": format!("{n}\n"), "message": format!("{n}\n")}})
+        )
+    };
+    let lines: Vec<String> = (0..3000).map(line).collect();
+    let master = master(move |stream, to| match stream {
+        0 => cut(to, &lines[..2000]),
+        1 => cut(to, &lines[..2500]),
+        _ => whole(to, &lines),
+    });
+    let expected: Vec<String> = (0..3000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(texts(follow(&trial(&master))).unwrap(), expected);
+}
+
+#[test]
 fn a_next_stream_that_never_begins_is_an_outage_and_not_the_end_of_the_log() {
     let master = master(|n, stream| match n {
         0 => cut(stream, &[line(0)]),

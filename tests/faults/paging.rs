@@ -118,6 +118,14 @@ fn a_list_that_grows_while_it_is_read_is_read_to_its_end() {
 }
 
 #[test]
+fn a_list_of_nothing_but_empty_pages_is_an_error_and_not_a_loop() {
+    let master = pages((1..200).map(|end| page(&[], end, 1_000_000_000)));
+    let error = ids(&master).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{error}");
+    assert!(error.to_string().contains("does not advance"), "{error}");
+}
+
+#[test]
 fn an_account_of_the_list_that_makes_no_sense_ends_it() {
     for (bodies, expected) in [
         (vec![page(&[1, 2], 9, 5)], vec![1, 2]),

@@ -7,7 +7,7 @@ use determined::{
 use serde_json::json;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than anything takes, on the busiest machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -93,20 +93,22 @@ fn an_experiment_has_come_as_far_as_its_trials_say() {
 
 #[test]
 fn a_clock_that_runs_brings_an_experiment_to_its_end() {
-    for clock in [Clock::Scaled(50.0), Clock::RealTime] {
+    // The shortest experiment takes more than two seconds by the master's clock.
+    for (clock, at_least) in [(Clock::Scaled(50.0), 40), (Clock::RealTime, 2000)] {
         let master = MockMaster::start_with(MockMasterOptions::new().clock(clock));
-        let mut experiment = master.experiment().with_trial(TrialScript::new()).create();
-        assert_ne!(
-            state(&mut experiment),
-            ExperimentState::Completed,
-            "{clock:?}"
-        );
+        let started = Instant::now();
+        let experiment = master.experiment().with_trial(TrialScript::new()).create();
         let wait = determined::WaitOptions::new()
             .interval(Duration::from_millis(20))
             .timeout(LONG);
         assert_eq!(
             experiment.wait_with(wait).unwrap(),
             ExperimentState::Completed
+        );
+        let took = started.elapsed();
+        assert!(
+            took >= Duration::from_millis(at_least),
+            "{clock:?}: {took:?}"
         );
         // And a clock can be changed on the way.
         master.set_clock(Clock::Instant);
