@@ -198,11 +198,11 @@ impl Experiment {
         Ok(())
     }
 
-    /// Changes one field and gives the experiment as it is then.
     fn changing(&self, field: &str) -> String {
         format!("change the {field} of experiment {}", self.id)
     }
 
+    /// Changes one field and gives the experiment as it is then.
     fn patch(&self, field: &str, value: impl Into<Value>) -> Result<ExperimentBody> {
         self.session
             .patch(path(self.id, ""))
