@@ -292,10 +292,10 @@ impl Failure {
                     "no connection within the connect timeout",
                 ))
             }
-            ureq::Error::Timeout(_) => after(
-                ErrorKind::Timeout,
-                "no data within the read timeout; the server or the network is silent".to_owned(),
-            ),
+            ureq::Error::Timeout(_) => Self {
+                error: silence(),
+                never_sent: false,
+            },
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => Self::before(Error::invalid_input(
                 format!("the request cannot be written down: {error}"),
             )),
@@ -339,25 +339,26 @@ fn io_error(error: io::Error) -> Error {
     };
     if let Some(inner) = error.get_ref() {
         if let Some(ureq::Error::Timeout(_)) = inner.downcast_ref::<ureq::Error>() {
-            return Error::new(
-                ErrorKind::Timeout,
-                "no data within the read timeout; the server or the network is silent",
-            );
+            return silence();
         }
         if let Some(error) = inner.downcast_ref::<rustls::Error>() {
             return tls::handshake_error(error);
         }
     }
     match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Error::new(
-            ErrorKind::Timeout,
-            "no data within the read timeout; the server or the network is silent",
-        ),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => silence(),
         _ => Error::new(
             ErrorKind::Connection,
             format!("the connection was cut: {error}"),
         ),
     }
+}
+
+fn silence() -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        "no data within the read timeout; the server or the network is silent",
+    )
 }
 
 /// A failure to connect, wrapped so that it comes back out of ureq as it went in.
