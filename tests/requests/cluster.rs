@@ -36,6 +36,21 @@ pub fn workspaces(
     )?;
     script.same("w.get_project('p q')", workspace.get_project("p q"))?;
     script.same("w.list_projects()", workspace.list_projects())?;
+    let odd = "x/y?&é%";
+    script.same(
+        &format!("w.create_project('{odd}', '')"),
+        workspace.create_project_with(odd, CreateProjectOptions::new().description("")),
+    )?;
+    script.same(
+        &format!("w.get_project('{odd}')"),
+        workspace.get_project(odd),
+    )?;
+    let none = script.same("w.get_project('none')", workspace.get_project("none"));
+    assert!(none.unwrap_err().is_not_found());
+    script.same(
+        &format!("w.delete_project('{odd}')"),
+        workspace.delete_project(odd),
+    )?;
     let done = project.set_name("r é");
     script.same("p.set_name('r é')", done)?;
     let done = project.set_description("");
@@ -90,7 +105,24 @@ pub fn models(script: &mut Script<'_>, client: &Determined, uuid: &str) -> Resul
     #[allow(deprecated)]
     let by_id = client.get_model_by_id(1);
     script.same("d.get_model_by_id(1)", by_id)?;
+    let empty = CreateModelOptions::new()
+        .description("")
+        .metadata(json!({}))
+        .labels(NONE);
+    script.same(
+        "d.create_model('empty', '', {}, [])",
+        client.create_model_with("empty", empty),
+    )?;
     let all = ModelQuery::new;
+    script.same("d.list_models()", client.get_models())?;
+    script.same(
+        "d.list_models(workspace_names=['lab é'])",
+        client.get_models_with(all().workspace_names(["lab é"])),
+    )?;
+    script.same(
+        "d.list_models(workspace_ids=[1])",
+        client.get_models_with(all().workspace_ids([1])),
+    )?;
     for key in [
         MS::Name,
         MS::Description,
@@ -180,7 +212,37 @@ pub fn models(script: &mut Script<'_>, client: &Determined, uuid: &str) -> Resul
     let done = model.unarchive();
     script.same("m.unarchive()", done)?;
     script.same("m.delete()", model.delete())?;
-    Ok(())
+    a_name_that_must_be_encoded(script, client, uuid)
+}
+
+fn a_name_that_must_be_encoded(
+    script: &mut Script<'_>,
+    client: &Determined,
+    uuid: &str,
+) -> Result<()> {
+    let name = "é ?#%25+&;=";
+    let created = client.create_model(name);
+    let mut model = script.same(&format!("m = d.create_model('{name}')"), created)?;
+    let done = model.reload();
+    script.same("m.reload()", done)?;
+    let done = model.set_description("d");
+    script.same("m.set_description('d')", done)?;
+    let registered = model.register_version(uuid);
+    let mut version = script.same("v = m.register_version(c.uuid)", registered)?;
+    let done = version.set_notes("n");
+    script.same("v.set_notes('n')", done)?;
+    script.same(
+        "list(v.iter_metrics('validation'))",
+        version.iter_metrics("validation").map(Iterator::count),
+    )?;
+    script.same("m.get_version()", model.latest_version())?;
+    script.same("m.list_versions()", model.get_versions())?;
+    let done = model.archive();
+    script.same("m.archive()", done)?;
+    let done = model.unarchive();
+    script.same("m.unarchive()", done)?;
+    script.same("v.delete()", version.delete())?;
+    script.same("m.delete()", model.delete())
 }
 
 pub fn users(script: &mut Script<'_>, client: &Determined) -> Result<()> {
@@ -195,7 +257,7 @@ pub fn users(script: &mut Script<'_>, client: &Determined) -> Result<()> {
         "d.create_user('rem', False, remote=True)",
         client.create_user_with("rem", false, remote),
     )?;
-    for name in ["kim", "no one", "a:b", "é"] {
+    for name in ["kim", "no one", "a:b", "é", "x?y#z%+&"] {
         let call = format!("d.get_user_by_name('{name}')");
         let got = script.same(&call, client.get_user_by_name(name));
         assert_eq!(got.is_ok(), name == "kim");
@@ -210,6 +272,8 @@ pub fn users(script: &mut Script<'_>, client: &Determined) -> Result<()> {
     }
     let done = user.rename("kim2");
     script.same("u.rename('kim2')", done)?;
+    let done = user.change_display_name("Kim K.");
+    script.same("u.change_display_name('Kim K.')", done)?;
     let done = user.change_display_name("");
     script.same("u.change_display_name('')", done)?;
     script.same(
@@ -253,6 +317,7 @@ pub fn rest(
     );
     let replaced = pool.replace_bindings(NONE);
     assert!(script.same("r.replace_bindings([])", replaced).is_err());
+    script.same("r.list_workspaces()", pool.list_workspaces())?;
     let listed = script.same("d.list_oauth_clients()", client.list_oauth_clients());
     assert!(listed.is_err());
     let added = client.add_oauth_client("https://x", "n");

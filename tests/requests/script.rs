@@ -71,6 +71,13 @@ impl<'a> Script<'a> {
         self.instead = Some(requests);
     }
 
+    /// The next call sends what Python sent, and these requests after it.
+    pub fn then(&mut self, more: &[(&str, Value)]) {
+        let mut requests = self.recorded[0].requests.clone();
+        requests.extend(with_bodies(more));
+        self.instead = Some(requests);
+    }
+
     /// The next call sends what Python sent, but with another query.
     pub fn without(&mut self, part: &str) {
         let mut requests = self.recorded[0].requests.clone();
@@ -81,12 +88,16 @@ impl<'a> Script<'a> {
 
     /// The next call sends these requests instead of Python's.
     pub fn rather(&mut self, requests: &[(&str, Value)]) {
-        let requests = requests.iter().map(|(request, body)| Request {
-            body: body.clone(),
-            ..plain(request)
-        });
-        self.instead = Some(requests.collect());
+        self.instead = Some(with_bodies(requests));
     }
+}
+
+fn with_bodies(requests: &[(&str, Value)]) -> Vec<Request> {
+    let requests = requests.iter().map(|(request, body)| Request {
+        body: body.clone(),
+        ..plain(request)
+    });
+    requests.collect()
 }
 
 fn plain(request: &str) -> Request {
