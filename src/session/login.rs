@@ -121,8 +121,8 @@ impl LoginOptions {
     }
 
     /// How long the master may be silent while it is being read from or written to. The default is 30 seconds. A large download may take
-    /// as long as it likes while data flows, though not at a drip: so much time must bring at least 16 bytes for each second. Following a
-    /// log has no such limit.
+    /// as long as it likes while data flows, though not at a drip: so much time must bring at least 16 bytes for each second, and
+    /// take 48 KiB of what is sent. Following a log has no such limit.
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
         self.read_timeout = Some(timeout);
         self
