@@ -303,6 +303,24 @@ fn nothing_anywhere_is_told() {
 }
 
 #[test]
+fn a_machine_that_is_silent_is_asked_once() {
+    let world = with_service(|seen, _| {
+        (seen.path() == "/latest/api/token").then(|| {
+            // Longer than such a service is waited for.
+            std::thread::sleep(std::time::Duration::from_secs(8));
+            Ok(After::Close)
+        })
+    });
+    let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", "URL")];
+    let error = world.download_in(&variables).unwrap_err();
+    assert!(
+        error.to_string().contains("there are no AWS credentials"),
+        "{error}"
+    );
+    assert_eq!(world.server.count("/latest/api/token"), 1);
+}
+
+#[test]
 fn what_is_not_supported_is_told() {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join(".aws")).unwrap();
