@@ -7,8 +7,9 @@ scratch=${INTEROP_SCRATCH:-$PWD/target/interop}
 venv=${INTEROP_VENV:-$scratch/venv}
 mkdir -p "$scratch"
 
-if ! "$venv/bin/python" -c 'import determined' 2>/dev/null; then
-    python3 -m venv "$venv"
+# An environment that was moved has the modules, but its commands do not start.
+if ! "$venv/bin/det" --help >/dev/null 2>&1; then
+    python3 -m venv --clear "$venv"
     # The SDK imports pkg_resources, which setuptools 81 no longer has.
     "$venv/bin/pip" install --quiet --disable-pip-version-check 'determined==0.38.1' 'setuptools<81'
 fi
